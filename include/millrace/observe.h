@@ -1,0 +1,45 @@
+// millrace/observe.h - logs, metrics and tracing hooks. All optional; none adds a dependency.
+#pragma once
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "millrace/record.h"
+#include "millrace/status.h"
+
+namespace millrace {
+
+enum class LogLevel { kDebug, kInfo, kWarning, kError, kOff };
+class LogSink {
+ public:
+  virtual ~LogSink() = default;
+  // `fields` are key-value context (topic, partition, node...). May be called from any thread.
+  virtual void Write(LogLevel level, std::string_view file, int line, std::string_view message,
+                     const std::vector<std::pair<std::string_view, std::string>>& fields) = 0;
+};
+
+struct MetricPoint {
+  std::string_view name;  // Prometheus form: millrace_records_appended_total
+  std::string_view help;
+  enum class Kind { kCounter, kGauge, kHistogram } kind = Kind::kCounter;
+  std::vector<std::pair<std::string_view, std::string_view>> labels;
+  double value = 0;                                   // counter, gauge
+  std::vector<std::pair<double, uint64_t>> buckets;  // histogram: upper bound, cumulative count
+  double sum = 0;
+};
+
+// Called on the hot path: keep it short, never block, never call back into Millrace.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  // Before a record is queued: may append headers (traceparent) - OpenTelemetry "send" starts here.
+  virtual void OnSend(ProducerRecord&) {}
+  virtual void OnDelivered(const StatusOr<Delivery>&, absl::Duration) {}
+  virtual void OnPolled(const RecordBatch&) {}  // "receive"
+  virtual void OnCommitted(const OffsetMap&, const Status&) {}
+  virtual void OnThrottled(absl::Duration) {}
+};
+
+}  // namespace millrace

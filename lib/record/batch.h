@@ -1,0 +1,92 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "base/buffer.h"
+#include "millrace/status.h"
+
+// Record batch v2, Kafka's format on disk and on the wire (KIP-98; docs/format.md). A batch is bytes;
+// what stands here reads and patches its header. record_reader.h reads records, batch_builder.h
+// writes them.
+namespace millrace::record {
+
+inline constexpr size_t kHeaderBytes = 61;
+inline constexpr size_t kLogOverheadBytes = 12;     // base offset and length: not counted by the length
+inline constexpr size_t kCrcStart = 21;             // the CRC covers [kCrcStart, end)
+inline constexpr int8_t kMagic = 2;
+inline constexpr int64_t kNoProducerId = -1;
+inline constexpr int16_t kNoProducerEpoch = -1;
+inline constexpr int32_t kNoSequence = -1;
+inline constexpr int64_t kNoTimestamp = -1;
+
+// Ids as in bits 0-2 of the attributes.
+enum class Codec : uint8_t { kNone = 0, kGzip = 1, kSnappy = 2, kLz4 = 3, kZstd = 4 };
+std::string_view Name(Codec codec);  // "none", "gzip"...
+
+struct BatchHeader {
+  int64_t base_offset = 0;
+  int32_t batch_length = 0;  // of what follows this field
+  int32_t leader_epoch = -1;
+  int8_t magic = kMagic;
+  uint32_t crc = 0;
+  int16_t attributes = 0;
+  int32_t last_offset_delta = 0;
+  int64_t base_timestamp_ms = kNoTimestamp;
+  int64_t max_timestamp_ms = kNoTimestamp;
+  int64_t producer_id = kNoProducerId;
+  int16_t producer_epoch = kNoProducerEpoch;
+  int32_t base_sequence = kNoSequence;
+  int32_t record_count = 0;
+
+  size_t size_bytes() const { return static_cast<size_t>(batch_length) + kLogOverheadBytes; }
+  int64_t last_offset() const { return base_offset + last_offset_delta; }
+  int64_t next_offset() const { return last_offset() + 1; }
+  Codec codec() const { return static_cast<Codec>(attributes & 7); }
+  bool is_log_append_time() const { return (attributes & 8) != 0; }
+  bool is_transactional() const { return (attributes & 16) != 0; }
+  bool is_control() const { return (attributes & 32) != 0; }
+  bool has_delete_horizon() const { return (attributes & 64) != 0; }
+  // The sequence after the batch's last one; sequences wrap to 0 after 2^31-1.
+  int32_t last_sequence() const;
+};
+
+// Advances a sequence by `delta`, wrapping to 0 after 2^31-1.
+int32_t AddToSequence(int32_t sequence, int32_t delta);
+
+// Decodes the header at the front of `bytes`, which may go on beyond the batch or end within it.
+// corrupt_message when fewer than kHeaderBytes are there, the magic is not 2, the length is below what
+// a header needs, or the codec, last offset delta or record count cannot be. Does not look at the CRC.
+StatusOr<BatchHeader> ParseHeader(std::span<const std::byte> bytes);
+// Writes all 61 bytes, header.crc included.
+void StoreHeader(const BatchHeader& header, std::byte* at);
+
+// The CRC-32C of a whole batch, to compare with header.crc.
+uint32_t ComputeCrc(std::span<const std::byte> batch);
+// OK, or corrupt_message with both values.
+Status CheckCrc(const BatchHeader& header, std::span<const std::byte> batch);
+
+// The checks of a leader (LogValidator): every record decodes within the batch, offset deltas are 0, 1,
+// 2 and on to last_offset_delta, the count agrees, nothing follows the last record; a compressed batch is
+// streamed through its decoder, at most `max_uncompressed_bytes` out. invalid_record naming the record.
+// `scratch` lends the buffers.
+struct RecordLimits {
+  size_t max_uncompressed_bytes = size_t{1} << 30;
+  bool require_keys = false;  // a compacted topic
+};
+Status ValidateRecords(const BatchHeader& header, std::span<const std::byte> batch,
+                       const RecordLimits& limits, BufferPool& scratch);
+
+// What a leader may change in place. Offset and epoch lie outside the CRC.
+void AssignOffset(std::byte* batch, int64_t base_offset, int32_t leader_epoch);
+// Producer fields lie inside: the CRC is made new from the forty header bytes and `payload_crc`, the
+// CRC-32C of the bytes from kHeaderBytes to the end.
+void AssignProducer(std::byte* batch, int64_t producer_id, int16_t producer_epoch,
+                    int32_t base_sequence, uint32_t payload_crc);
+// Log append time: sets the attribute and the maximum timestamp, and makes the CRC new.
+void AssignLogAppendTime(std::byte* batch, int64_t now_ms, uint32_t payload_crc);
+uint32_t PayloadCrc(std::span<const std::byte> batch);
+
+}  // namespace millrace::record
