@@ -69,12 +69,14 @@ constexpr ErrorInfo kTable[] = {
     {ErrorId::kUnimplemented, "unimplemented", kUnimplemented, 35, false, false},
     {ErrorId::kUnavailable, "unavailable", kUnavailable, -1, true, false},
     {ErrorId::kPermissionDenied, "permission_denied", kPermissionDenied, 29, false, false},
+    {ErrorId::kTooManyFiles, "too_many_files", kResourceExhausted, 56, true, false},
+    {ErrorId::kAlreadyExists, "already_exists", kAlreadyExists, -1, false, false},
 };
 
 constexpr bool RowsAreInOrder() {
   for (size_t i = 0; i < std::size(kTable); ++i)
     if (static_cast<size_t>(kTable[i].id) != i) return false;
-  return std::size(kTable) == static_cast<size_t>(ErrorId::kPermissionDenied) + 1;
+  return std::size(kTable) == static_cast<size_t>(ErrorId::kAlreadyExists) + 1;
 }
 static_assert(RowsAreInOrder(), "the table has one row for each ErrorId, in its order");
 

@@ -66,6 +66,8 @@ enum class ErrorId : uint8_t {
   kUnimplemented,
   kUnavailable,
   kPermissionDenied,
+  kTooManyFiles,
+  kAlreadyExists,
 };
 
 struct ErrorInfo {
