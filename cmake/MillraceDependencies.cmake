@@ -15,6 +15,6 @@ millrace_find(MillraceSnappy libsnappy-dev)
 millrace_find(MillraceRe2 libre2-dev)
 millrace_find(Threads libc6-dev)
 
-# What the public headers include (dependencies that users see), and so every room.
+# What the public headers include, and so every user links.
 set(MILLRACE_PUBLIC_LIBRARIES absl::status absl::statusor absl::time absl::any_invocable absl::cord
-  absl::core_headers fmt::fmt Threads::Threads)
+  Threads::Threads)

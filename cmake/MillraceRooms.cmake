@@ -16,7 +16,7 @@ function(millrace_room name)
   target_include_directories(${target} PUBLIC
     "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>" "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/lib>")
   target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:millrace_flags>
-    PUBLIC ${MILLRACE_PUBLIC_LIBRARIES} ${ROOM_LINK})
+    PUBLIC ${MILLRACE_PUBLIC_LIBRARIES} fmt::fmt absl::core_headers ${ROOM_LINK})
   set(below "")
   foreach(room IN LISTS ROOM_BELOW)
     get_target_property(more millrace_${room} MILLRACE_BELOW)
