@@ -90,6 +90,9 @@ class Clock {
   // reaches `deadline`. May return early: callers loop.
   virtual void WaitUntil(std::condition_variable& cv, std::unique_lock<std::mutex>& lock,
                          absl::Duration deadline) = 0;
+  // How long a thread may really sleep before it must look at Elapsed() again: the time that is left,
+  // or less where this clock does not go by itself. For waits that need no condition variable.
+  virtual absl::Duration SleepFor(absl::Duration deadline) { return deadline - Elapsed(); }
 
   static std::shared_ptr<Clock> Real();
 };

@@ -1,5 +1,6 @@
 // millrace/testing/manual_clock.h - time that moves only when told to. Library: millrace::testing.
 #pragma once
+#include <algorithm>
 #include <memory>
 
 #include "millrace/env.h"
@@ -15,6 +16,9 @@ class ManualClock : public Clock {
   absl::Duration Elapsed() override;
   void WaitUntil(std::condition_variable& cv, std::unique_lock<std::mutex>& lock,
                  absl::Duration deadline) override;
+  absl::Duration SleepFor(absl::Duration deadline) override {
+    return std::min(deadline - Elapsed(), absl::Milliseconds(1));
+  }
   void Advance(absl::Duration d);
   void JumpTo(absl::Time now);  // moves Now alone, as a correction of the wall clock does
 

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "millrace/env.h"
+
+namespace millrace {
+
+// A directory of the real file system that goes away with the object.
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory();
+  ~TemporaryDirectory();
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// One of the file systems that promise the same, with an empty directory to work in.
+struct FileSystemUnderTest {
+  std::string name;
+  std::shared_ptr<FileSystem> files;
+  std::string root;
+  std::shared_ptr<TemporaryDirectory> directory = nullptr;
+};
+FileSystemUnderTest MakeFileSystem(const std::string& name);
+inline const std::vector<std::string> kFileSystems = {"real", "memory"};
+
+}  // namespace millrace
