@@ -8,8 +8,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/time/time.h"
 #include "base/buffer.h"
 #include "broker/partition.h"
@@ -33,11 +35,15 @@ struct Options {
   bool read_only = false;
   FlushPolicy flush = FlushPolicy::kEachBatch;
   absl::Duration flush_interval = absl::Seconds(1);
-  std::map<std::string, std::string> topic_defaults;  // Kafka's names; layer between built-in and topic
+  std::map<std::string, std::string>
+      topic_defaults;  // Kafka's names; layer between built-in and topic
   int32_t default_partitions = 1;
+  int32_t offsets_partitions =
+      1;  // of __consumer_offsets, fixed when it is created [offsets.topic.num.partitions]
   bool auto_create_topics = false;
   int64_t max_total_bytes = 0;  // 0: unlimited
-  int background_threads = 3;   // two of the sync lane and one for upkeep; 0: callers do it
+  // The last one is upkeep's, the others sync; a single one does both. 0: callers do it.
+  int background_threads = 3;
   uint64_t scrub_bytes_per_second = 1 << 20;
   Env env;  // null members: the real ones
   LogHook log;
@@ -45,6 +51,7 @@ struct Options {
 
 struct PartitionImage {
   int32_t leader_epoch = 0;
+  int32_t partition_epoch = 0;  // counts the changes of this partition's metadata
 };
 // What the metadata log says, at one of its offsets. Immutable once published.
 struct TopicImage {
@@ -71,9 +78,10 @@ struct Metrics {
   std::atomic<uint64_t> bytes_fetched{0}, syncs{0}, sync_failures{0};
 };
 
-// A whole broker without a socket: topics and their partitions on one data directory, the metadata log,
-// consumer groups, the sync lane and upkeep. Everything that embeds or serves Millrace stands on it.
-// Thread-safe. After a fork every call in the child answers forked, and destruction does nothing.
+// A whole broker without a socket: topics and their partitions on one data directory, the metadata
+// log, consumer groups, the sync lane and upkeep. Everything that embeds or serves Millrace stands
+// on it. Thread-safe. After a fork every call in the child answers forked, and destruction does
+// nothing.
 class Broker {
  public:
   // Every problem of the options is reported at once, each with its name, value and accepted range.
@@ -82,7 +90,8 @@ class Broker {
 
   // ---- topics
   virtual std::shared_ptr<const MetadataImage> metadata() const = 0;
-  // Moves with every change of metadata(): a cached handle is good while it stands still. One atomic load.
+  // Moves with every change of metadata(): a cached handle is good while it stands still. One
+  // atomic load.
   virtual uint64_t metadata_version() const = 0;
   virtual Status CreateTopic(const CreateTopicRequest& request) = 0;
   virtual Status DeleteTopic(std::string_view name) = 0;
@@ -95,24 +104,30 @@ class Broker {
   // unknown_topic or unknown_partition (naming the count); creates the topic if auto_create_topics.
   virtual StatusOr<std::shared_ptr<Partition>> FindPartition(std::string_view topic,
                                                              int32_t partition) = 0;
-  // The partitions of a topic, all of them, in order. Creates the topic if auto_create_topics and `create`.
+  // The partitions of a topic, all of them, in order. Creates the topic if auto_create_topics and
+  // `create`.
   virtual StatusOr<std::vector<std::shared_ptr<Partition>>> FindTopic(std::string_view topic,
                                                                       bool create) = 0;
-  // Durably moves the log start of each partition; the answer per partition in order.
+  // Durably moves the log start of each partition to the offset (-1: to the high watermark).
+  // Nothing is deleted when any entry is wrong: unknown_topic, unknown_partition,
+  // offset_out_of_range.
   virtual Status DeleteRecords(const OffsetMap& before) = 0;
+  // A producer id that nobody got before and nobody gets again.
+  virtual StatusOr<int64_t> AllocateProducerId() = 0;
   // Rings on every change of metadata (for pattern subscriptions and partition growth).
   virtual void AddMetadataListener(std::shared_ptr<Bell> bell) = 0;
   virtual void RemoveMetadataListener(const Bell* bell) = 0;
 
   // ---- groups (coordinator/group_coordinator.h says what each does)
-  // The group's state loads on first use. `bell` (may be null) rings when the group's assignment may have
-  // changed, until the member leaves or is removed.
+  // The group's state loads on first use. `bell` (may be null) rings when the group's assignment
+  // may have changed, until the member leaves or is removed.
   virtual StatusOr<coordinator::HeartbeatReply> GroupHeartbeat(const coordinator::Heartbeat& beat,
                                                                std::shared_ptr<Bell> bell) = 0;
   virtual void GroupTouch(std::string_view group, std::string_view member_id) = 0;
   virtual uint64_t GroupVersion(std::string_view group) const = 0;
-  // `durable`: answered once synced. Otherwise accepted in memory, visible to CommittedOffsets at once, and written within
-  // 100 ms, at revoke (a durable commit or leave writes it) and at Close. Refuses offsets beyond the high watermark.
+  // `durable`: answered once synced. Otherwise accepted in memory, visible to CommittedOffsets at
+  // once, and written within 100 ms, at revoke (a durable commit or leave writes it) and at Close.
+  // Refuses offsets beyond the high watermark.
   virtual Status CommitOffsets(const coordinator::OffsetCommit& commit, bool durable) = 0;
   virtual StatusOr<std::map<TopicPartition, coordinator::CommittedOffset>> CommittedOffsets(
       std::string_view group) = 0;
@@ -126,12 +141,14 @@ class Broker {
   // ---- life
   virtual Status Sync() = 0;            // everything written so far to stable storage
   virtual Status RunMaintenance() = 0;  // all that is due now, on this thread
-  // Runs `task` on the upkeep thread (or in RunMaintenance) at Elapsed() >= when; once. For linger and the like.
-  // The returned id cancels it; a task that has begun is waited for.
+  // Runs `task` on the upkeep thread (or in RunMaintenance) at Elapsed() >= when; once. For linger
+  // and the like. The returned id cancels it; a task that has begun is waited for, unless it is the
+  // caller. Close drops the tasks that have not begun.
   virtual uint64_t CallAt(absl::Duration when, absl::AnyInvocable<void()> task) = 0;
   virtual void CancelCall(uint64_t id) = 0;
   virtual Status Checkpoint(const std::string& directory) = 0;
-  // Stops new work, rings every bell, drains, syncs, writes the manifest, releases the lock. Again: OK.
+  // Stops new work, rings every bell, drains, syncs, writes the manifest, releases the lock. Again:
+  // OK.
   virtual Status Close(absl::Duration timeout) = 0;
   virtual bool closed() const = 0;
   // OK; or closed, forked, or why the directory failed: what a call would be answered.
