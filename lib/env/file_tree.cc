@@ -60,6 +60,11 @@ FileTree::Found FileTree::Find(std::string_view path) const {
   return {.inode = place.inode, .is_directory = IsDirectory(place.inode)};
 }
 
+FileTree::Change FileTree::EntryAt(std::string_view path) const {
+  const Place place = Locate(path);
+  return {place.directory, std::string(place.name), place.inode, place.inode != 0};
+}
+
 std::vector<std::pair<std::string, FileTree::Inode>> FileTree::Files() const {
   std::map<std::string, Inode> files;
   std::vector<std::pair<std::string, Inode>> queue = {{"", kRoot}};

@@ -46,8 +46,12 @@ class FileTree {
   FileTree(const Directories& directories, Inode next_inode);
 
   Found Find(std::string_view path) const;
+  // The entry as a change that sets or removes it. The directory that holds it must be there.
+  Change EntryAt(std::string_view path) const;
+  const Directories& directories() const { return directories_; }
   const Entries& EntriesOf(Inode directory) const { return directories_.at(directory); }
   bool IsDirectory(Inode inode) const { return directories_.contains(inode); }
+  bool IsFile(Inode inode) const { return links_.contains(inode); }
   // Every file, also through each of its names: path and inode, sorted by path.
   std::vector<std::pair<std::string, Inode>> Files() const;
   Inode next_inode() const { return next_inode_; }

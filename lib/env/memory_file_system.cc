@@ -301,7 +301,7 @@ class MemoryFileSystem : public FileSystem {
     MutexLock lock(mu_);
     MILLRACE_ASSIGN_OR_RETURN(const FileTree::Inode inode, OpenLocked(path, OpenMode::kCreate));
     if (!locks_->Hold(inode)) {
-      return MakeError(ErrorId::kAlreadyOpen, fmt::format("{}: is locked in this process", path));
+      return MakeError(ErrorId::kAlreadyOpen, fmt::format("{}: is locked by this process", path));
     }
     return std::make_unique<MemoryLock>(locks_, inode);
   }

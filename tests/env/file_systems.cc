@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 
 #include "env/file_util.h"
+#include "millrace/testing/simulated_disk.h"
 #include "support/or_fail.h"
 
 namespace millrace {
@@ -22,6 +23,9 @@ TemporaryDirectory::~TemporaryDirectory() {
 
 FileSystemUnderTest MakeFileSystem(const std::string& name) {
   if (name == "memory") return {.name = name, .files = NewMemoryFileSystem(), .root = "root"};
+  if (name == "simulated") {
+    return {.name = name, .files = std::make_shared<testing::SimulatedDisk>(), .root = "/root"};
+  }
   auto directory = std::make_shared<TemporaryDirectory>();
   return {.name = name,
           .files = FileSystem::Real(),

@@ -29,6 +29,6 @@ struct FileSystemUnderTest {
   std::shared_ptr<TemporaryDirectory> directory = nullptr;
 };
 FileSystemUnderTest MakeFileSystem(const std::string& name);
-inline const std::vector<std::string> kFileSystems = {"real", "memory"};
+inline const std::vector<std::string> kFileSystems = {"real", "memory", "simulated"};
 
 }  // namespace millrace
