@@ -120,6 +120,8 @@ PagedBytes DiskFile::AfterCut(SplitMix64& random, bool stale_blocks) const {
         ApplyTorn(unsynced_[i], random, image);
         break;
       case Survival::Fate::kDropped:
+        // The new size alone may have reached the disk.
+        if (unsynced_[i].end() > image.size() && random.OneIn(4)) image.Resize(unsynced_[i].end());
         break;
     }
   }
