@@ -30,25 +30,29 @@ struct EncodedBatch {
 // Belongs to one thread. Allocates only when the batch outgrows its buffer.
 class BatchBuilder {
  public:
-  // Borrows `pool`, which must outlive the builder.
+  // Borrows `pool`, which must outlive the builder. The first buffer holds `expected_bytes`.
   explicit BatchBuilder(BufferPool& pool, size_t expected_bytes = 0);
 
   // Bytes that the record would add, whatever the records before it (an upper bound).
   static size_t MaxRecordBytes(Bytes key, Bytes value, std::span<const HeaderView> headers);
-  // Copies the record to the end. The caller has checked that the batch may grow so far (a batch holds
-  // at most 2^31-1 bytes and records).
-  void Append(int64_t timestamp_ms, Bytes key, Bytes value, std::span<const HeaderView> headers = {});
+  // Copies the record to the end. The caller has checked that the batch may grow so far (a batch
+  // holds at most 2^31-1 bytes and records).
+  void Append(int64_t timestamp_ms, Bytes key, Bytes value,
+              std::span<const HeaderView> headers = {});
 
   bool empty() const { return record_count_ == 0; }
   int32_t record_count() const { return record_count_; }
   size_t size_bytes() const { return size_; }  // header included, before compression
 
-  // Ends the batch: base offset 0, leader epoch -1, no producer; compressed with `codec` at `level` (0: the codec's
-  // default), CRC set. The builder is empty again. Fails only where the codec does.
+  // Ends the batch: base offset 0, leader epoch -1, no producer; compressed with `codec` at `level`
+  // (0: the codec's default), CRC set. The builder is empty again, whatever the result. Fails where
+  // the codec does, for a batch without records (invalid_argument) and for one that is too large
+  // for the format (record_too_large).
   StatusOr<EncodedBatch> Finish(Codec codec = Codec::kNone, int level = 0);
 
  private:
-  void Reserve(size_t more);
+  void Grow(size_t needed);
+  StatusOr<EncodedBatch> Encode(Codec codec, int level);
 
   BufferPool* pool_;
   Buffer buffer_;

@@ -1,0 +1,118 @@
+#include <zstd.h>
+#include <zstd_errors.h>
+
+#include <algorithm>
+#include <bit>
+
+#include <fmt/format.h>
+
+#include "base/errors.h"
+#include "base/status_macros.h"
+#include "record/codecs.h"
+#include "record/context_pool.h"
+
+namespace millrace::record::internal {
+namespace {
+
+// A context stays that has read what Java's clients write: a window of 2 MiB and what goes with it.
+constexpr size_t kLargestKeptContext = size_t{3} << 20;
+
+struct Compressors {
+  using Context = ZSTD_CCtx;
+  static Context* New() { return ZSTD_createCCtx(); }
+  static void Free(Context* context) { ZSTD_freeCCtx(context); }
+  static bool MayKeep(Context* context) { return ZSTD_sizeof_CCtx(context) <= kLargestKeptContext; }
+};
+struct Decompressors {
+  using Context = ZSTD_DCtx;
+  static Context* New() { return ZSTD_createDCtx(); }
+  static void Free(Context* context) { ZSTD_freeDCtx(context); }
+  static bool MayKeep(Context* context) { return ZSTD_sizeof_DCtx(context) <= kLargestKeptContext; }
+};
+
+// A frame says how large a window it needs. Every decoder must offer 8 MiB (RFC 8878), and Java's
+// clients ask for up to 128 MiB at the highest levels, but beyond 8 MiB never is the window larger
+// than the output may be.
+int WindowLog(size_t max_bytes) {
+  constexpr int kOffered = 23;
+  constexpr int kLargest = 27;
+  return std::clamp(static_cast<int>(std::bit_width(std::max<size_t>(max_bytes, 1) - 1)), kOffered,
+                    kLargest);
+}
+
+Status DecodeError(size_t result, int window_log) {
+  switch (ZSTD_getErrorCode(result)) {
+    case ZSTD_error_memory_allocation:
+      return OutOfMemory();
+    case ZSTD_error_frameParameter_windowTooLarge:
+      return CorruptData(Codec::kZstd,
+                         fmt::format("a frame asks for a window above the {} bytes that "
+                                     "the limit of its output allows",
+                                     size_t{1} << window_log));
+    default:
+      return CorruptData(Codec::kZstd, ZSTD_getErrorName(result));
+  }
+}
+
+class ZstdDecoder final : public Decoder {
+ public:
+  ZstdDecoder(std::span<const std::byte> in, size_t max_bytes,
+              ContextPool<Decompressors>::Lease context)
+      : Decoder(max_bytes),
+        window_log_(WindowLog(max_bytes)),
+        in_{in.data(), in.size(), 0},
+        context_(std::move(context)) {
+    ZSTD_DCtx_reset(context_.get(), ZSTD_reset_session_and_parameters);
+    ZSTD_DCtx_setParameter(context_.get(), ZSTD_d_windowLogMax, window_log_);
+  }
+
+  size_t ClaimedBytes() const override {
+    const auto size = ZSTD_getFrameContentSize(in_.src, in_.size);
+    return size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR ? 0 : size;
+  }
+
+ private:
+  StatusOr<size_t> Expand(std::span<std::byte> out) override {
+    ZSTD_outBuffer to = {out.data(), out.size(), 0};
+    while (to.pos < to.size) {
+      if (frame_ended_ && in_.pos == in_.size) break;
+      const size_t in_before = in_.pos;
+      const size_t out_before = to.pos;
+      const size_t result = ZSTD_decompressStream(context_.get(), &to, &in_);
+      if (ZSTD_isError(result) != 0) return DecodeError(result, window_log_);
+      frame_ended_ = result == 0;
+      if (!frame_ended_ && in_.pos == in_before && to.pos == out_before)
+        return CorruptData(Codec::kZstd, "it ends in the middle");
+    }
+    return to.pos;
+  }
+
+  const int window_log_;
+  ZSTD_inBuffer in_;
+  ContextPool<Decompressors>::Lease context_;
+  bool frame_ended_ = false;
+};
+
+}  // namespace
+
+StatusOr<SizedBuffer> CompressZstd(int level, std::span<const std::byte> in, BufferPool& pool,
+                                   size_t reserve) {
+  const auto context = ContextPool<Compressors>::Take();
+  if (context == nullptr) return OutOfMemory();
+  MILLRACE_ASSIGN_OR_RETURN(Buffer buffer, TryGet(pool, reserve + ZSTD_compressBound(in.size())));
+  const size_t result =
+      ZSTD_compressCCtx(context.get(), buffer.data() + reserve, buffer.capacity() - reserve,
+                        in.data(), in.size(), level == 0 ? ZSTD_CLEVEL_DEFAULT : level);
+  if (ZSTD_getErrorCode(result) == ZSTD_error_memory_allocation) return OutOfMemory();
+  if (ZSTD_isError(result) != 0)
+    return MakeError(ErrorId::kInternal, fmt::format("zstd: {}", ZSTD_getErrorName(result)));
+  return SizedBuffer{std::move(buffer), reserve + result};
+}
+
+StatusOr<std::unique_ptr<Decoder>> NewZstdDecoder(std::span<const std::byte> in, size_t max_bytes) {
+  auto context = ContextPool<Decompressors>::Take();
+  if (context == nullptr) return OutOfMemory();
+  return std::make_unique<ZstdDecoder>(in, max_bytes, std::move(context));
+}
+
+}  // namespace millrace::record::internal
