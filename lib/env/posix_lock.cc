@@ -59,6 +59,11 @@ class PosixLock : public FileLock {
     MutexLock lock(held.mu);
     const auto at = held.fds.find(number_);
     if (at == held.fds.end()) return;  // in a forked child
+    // Unlocked first: a child that was forked this moment may not have come to close its copy yet.
+    struct flock whole_file = {};
+    whole_file.l_type = F_UNLCK;
+    whole_file.l_whence = SEEK_SET;
+    ::fcntl(at->second, F_OFD_SETLK, &whole_file);
     ::close(at->second);
     held.fds.erase(at);
   }
