@@ -18,7 +18,8 @@ namespace millrace {
 
 // An open file, read and written by position. Thread-safe: calls may overlap; what overlapping
 // writes to the same bytes leave is undefined.
-// Errors: no_space (ENOSPC, EDQUOT, EFBIG), io_error (everything else), naming path and position.
+// Errors: no_space (ENOSPC, EDQUOT, EFBIG), io_error (nearly everything else), naming path and
+// position.
 class File {
  public:
   virtual ~File() = default;  // closes; never syncs
@@ -54,7 +55,8 @@ struct FileInfo {
 };
 
 // A tree of files. Thread-safe. Paths are taken as given; parents must exist. A missing path is
-// not_found. A created, renamed or removed entry is durable only after SyncDir of its directory.
+// not_found; no descriptor left, too_many_files; no right, permission_denied. A created, renamed or
+// removed entry is durable only after SyncDir of its directory.
 class FileSystem {
  public:
   virtual ~FileSystem() = default;
@@ -64,11 +66,12 @@ class FileSystem {
   virtual StatusOr<std::vector<std::string>> List(const std::string& directory) = 0;
   virtual Status CreateDir(const std::string& path) = 0;  // absl already_exists when present
   virtual Status RemoveFile(const std::string& path) = 0;
-  virtual Status RemoveDir(const std::string& path) = 0;  // must be empty
+  virtual Status RemoveDir(const std::string& path) = 0;                      // must be empty
   virtual Status Rename(const std::string& from, const std::string& to) = 0;  // replaces `to`
   virtual Status Link(const std::string& from, const std::string& to) = 0;    // a hard link
   virtual Status SyncDir(const std::string& directory) = 0;
-  // already_open when somebody holds it. Creates the file. A forked child does not hold it.
+  // already_open when somebody holds it. Creates the file, which says who (the process id, as
+  // text), and never removes it. A forked child does not hold it.
   virtual StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) = 0;
   // Names this boot of the machine and the mount that holds `path`. When both equal what the last
   // opener saw, then no power was cut in between, and the page cache of that time is still there.
@@ -86,12 +89,13 @@ class Clock {
   virtual absl::Time Now() = 0;
   // Time since some start, never going back: deadlines and intervals.
   virtual absl::Duration Elapsed() = 0;
-  // Waits on `cv`, with `lock` held as for std::condition_variable, until it is notified or Elapsed()
-  // reaches `deadline`. May return early: callers loop.
+  // Waits on `cv`, with `lock` held as for std::condition_variable, until it is notified or
+  // Elapsed() reaches `deadline`. May return early: callers loop.
   virtual void WaitUntil(std::condition_variable& cv, std::unique_lock<std::mutex>& lock,
                          absl::Duration deadline) = 0;
-  // How long a thread may really sleep before it must look at Elapsed() again: the time that is left,
-  // or less where this clock does not go by itself. For waits that need no condition variable.
+  // How long a thread may really sleep before it must look at Elapsed() again: the time that is
+  // left, or less where this clock does not go by itself. For waits that need no condition
+  // variable.
   virtual absl::Duration SleepFor(absl::Duration deadline) { return deadline - Elapsed(); }
 
   static std::shared_ptr<Clock> Real();

@@ -3,8 +3,8 @@
 #pragma once
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,8 +14,23 @@
 namespace millrace::testing {
 
 enum class DiskOp {
-  kOpen, kRead, kWrite, kSync, kTruncate, kSize, kDropCache, kStat, kList, kCreateDir, kRemoveFile,
-  kRemoveDir, kRename, kLink, kSyncDir, kLock, kClose,
+  kOpen,
+  kRead,
+  kWrite,
+  kSync,
+  kTruncate,
+  kSize,
+  kDropCache,
+  kStat,
+  kList,
+  kCreateDir,
+  kRemoveFile,
+  kRemoveDir,
+  kRename,
+  kLink,
+  kSyncDir,
+  kLock,
+  kClose,
 };
 std::string_view Name(DiskOp op);
 
@@ -30,39 +45,48 @@ struct Fault {
   enum class Kind {
     kFail,            // nothing is done, `error` is answered
     kShortThenFail,   // kWrite: half of the bytes are written, then `error`
-    kSyncDropsPages,  // kSync: the unsynced writes are lost, yet reads still show them until DropCache
+    kSyncDropsPages,  // kSync: the unsynced writes are lost, yet reads still show them until
+                      // DropCache, and the next sync succeeds without them, as on Linux
     kSyncKeepsPages,  // kSync: fails, the writes stay unsynced
   };
   int error = 5;  // EIO
   Kind kind = Kind::kFail;
 };
 
-// How a power cut treats what was not synced.
+// How a power cut treats the directory operations that no SyncDir covers. Unsynced writes fare
+// badly in both.
 enum class CutMode {
-  kJournalled,   // directory operations survive as a prefix of their order, as ext4 and XFS do
-  kAdversarial,  // any subset of directory operations and of writes survives
+  // They survive as a prefix of their order, as on ext4 and XFS. The sync of a file keeps those up
+  // to its creation, or its last change of size: so a new file that was synced is there.
+  kJournalled,
+  // Any of them survive, as POSIX allows; a rename across directories may even survive by half.
+  kAdversarial,
 };
 
-// Thread-safe. A file is a durable image and the list of operations since its last sync; a directory
-// likewise. Reads see everything (the page cache). With one seed the same calls give the same image.
+// Thread-safe. A file is a durable image and the list of operations since its last sync; a
+// directory likewise. Reads see everything (the page cache). With one seed the same calls give the
+// same image. The root is there, "a/b" and "/a/b" are one path, and a file ends at 4 GiB. Open
+// files keep working on the disk that they were opened on; images share nothing with it that a
+// caller could notice.
 class SimulatedDisk : public FileSystem {
  public:
   explicit SimulatedDisk(uint64_t seed = 1);
   ~SimulatedDisk() override;
 
-  // Asked before each call; a value makes it happen. Called without locks, on the calling thread.
+  // Asked before each call (after the freeze none); a value makes it happen. Called without locks,
+  // on the calling thread, which it may hold up: that is a slow disk.
   void SetFaults(std::function<std::optional<Fault>(const DiskCall&)> rule);
   // From call number `n` on nothing reaches the disk: every call answers EIO and changes nothing.
-  // What the cut itself does to unsynced data is decided by PowerCut.
+  // What the cut itself does to unsynced data is decided by PowerCut. frozen(): a call was refused.
   void FreezeAt(uint64_t n);
   bool frozen() const;
   uint64_t calls() const;
   void SetCapacity(uint64_t bytes);  // beyond it writes answer ENOSPC
 
   // The disk as a machine would find it after the power came back: a new disk that holds what was
-  // durable and a random part (by `seed`) of what was not: each unsynced write kept, dropped or torn
-  // at 512 bytes; a file's size ahead of its data (zeros or garbage); directory operations by `mode`.
-  // Holds no locks, has a new boot id.
+  // durable and a random part (by `seed`) of what was not: each unsynced write kept, dropped or
+  // torn at 512 bytes; a file's size ahead of its data (zeros or garbage); directory operations by
+  // `mode`. Holds no locks, has a new boot id.
   std::shared_ptr<SimulatedDisk> PowerCut(uint64_t seed, CutMode mode) const;
   // The disk after the process died and the machine lived: nothing is lost, locks are free.
   std::shared_ptr<SimulatedDisk> ProcessKill() const;
@@ -73,7 +97,8 @@ class SimulatedDisk : public FileSystem {
   StatusOr<std::string> Peek(const std::string& path) const;
   Status Poke(const std::string& path, std::string contents);  // durable at once; creates
   Status Erase(const std::string& path);
-  std::vector<std::string> AllFiles() const;  // every file's path, sorted
+  // Every file's path from the root, without a slash in front, sorted.
+  std::vector<std::string> AllFiles() const;
 
   StatusOr<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) override;
   StatusOr<FileInfo> Stat(const std::string& path) override;
