@@ -70,7 +70,7 @@ Status CreateDirs(FileSystem& fs, const std::string& path) {
   const std::string parent = ParentDir(path);
   if (parent != "." && parent != path) MILLRACE_RETURN_IF_ERROR(CreateDirs(fs, parent));
   // Somebody else may create it at the same moment.
-  const Status created = fs.CreateDir(path);
+  Status created = fs.CreateDir(path);
   if (!created.ok() && !absl::IsAlreadyExists(created)) return created;
   return fs.SyncDir(parent);
 }
@@ -82,13 +82,13 @@ Status RemoveTree(FileSystem& fs, const std::string& directory) {
   for (const std::string& name : *names) {
     const std::string path = JoinPath(directory, name);
     // Removing comes first, since Stat would follow a symbolic link out of the tree.
-    const Status removed = fs.RemoveFile(path);
+    Status removed = fs.RemoveFile(path);
     if (removed.ok() || absl::IsNotFound(removed)) continue;
     const auto info = fs.Stat(path);
     if (!info.ok() || !info->is_directory) return removed;
     MILLRACE_RETURN_IF_ERROR(RemoveTree(fs, path));
   }
-  const Status removed = fs.RemoveDir(directory);
+  Status removed = fs.RemoveDir(directory);
   return absl::IsNotFound(removed) ? absl::OkStatus() : removed;
 }
 

@@ -171,13 +171,13 @@ class Contents {
     if (bytes.size() > budget_->max_bytes()) return false;
     MutexLock lock(mu_);
     const uint64_t first = position / kChunkBytes;
+    const uint64_t last = (position + bytes.size() - 1) / kChunkBytes;
+    for (uint64_t i = first; i <= last; ++i) chunks.push_back(ChunkAt(i));
     bool enough = true;
     ForEachChunk(position, bytes, [&](size_t i, size_t at, std::span<const std::byte> part) {
-      std::shared_ptr<Chunk> chunk = ChunkAt(first + i);
-      if (chunk == nullptr) chunk = std::make_shared<Chunk>(*budget_);
+      if (chunks[i] == nullptr) chunks[i] = std::make_shared<Chunk>(*budget_);
       // Only the first chunk grows in steps: a file that fills it is not a small one.
-      enough = enough && chunk->Reserve(at + part.size(), first + i > 0);
-      chunks.push_back(std::move(chunk));
+      enough = enough && chunks[i]->Reserve(at + part.size(), first + i > 0);
     });
     if (!enough) return false;
     for (size_t i = 0; i < chunks.size(); ++i) chunks_[first + i] = chunks[i];

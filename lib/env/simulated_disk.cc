@@ -141,10 +141,8 @@ std::shared_ptr<Node> SimulatedDisk::Impl::AddNode(Inode inode, DiskFile file) {
 void SimulatedDisk::Impl::SweepIfDue() {
   if (unnamed_nodes < 64 || unnamed_nodes < nodes.size() / 2) return;
   const std::set<Inode> named = names.Sweep();
-  std::erase_if(nodes, [&](const auto& entry) {
-    const bool gone = !entry.second->named && !named.contains(entry.first);
-    if (gone) --unnamed_nodes;
-    return gone;
+  unnamed_nodes -= std::erase_if(nodes, [&](const auto& entry) {
+    return !entry.second->named && !named.contains(entry.first);
   });
 }
 
@@ -392,7 +390,7 @@ StatusOr<std::string> SimulatedDisk::Peek(const std::string& path) const {
   return impl_->nodes.at(inode)->file.cached().ToString();
 }
 
-Status SimulatedDisk::Poke(const std::string& path, std::string contents) {
+Status SimulatedDisk::Poke(const std::string& path, std::string_view contents) {
   MutexLock lock(impl_->mu);
   PagedBytes bytes;
   bytes.Write(0, AsBytes(contents));

@@ -95,7 +95,7 @@ class SimulatedDisk : public FileSystem {
 
   // Direct access for tests that damage files; not counted, never fails except for missing paths.
   StatusOr<std::string> Peek(const std::string& path) const;
-  Status Poke(const std::string& path, std::string contents);  // durable at once; creates
+  Status Poke(const std::string& path, std::string_view contents);  // durable at once; creates
   Status Erase(const std::string& path);
   // Every file's path from the root, without a slash in front, sorted.
   std::vector<std::string> AllFiles() const;
