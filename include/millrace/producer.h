@@ -1,39 +1,60 @@
-// millrace/producer.h
+// millrace/producer.h - writing records.
 #pragma once
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <stop_token>
-#include <string>
+#include <string_view>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
+#include "absl/time/time.h"
 #include "millrace/future.h"
 #include "millrace/record.h"
+#include "millrace/status.h"
 
 namespace millrace {
 
+// How many replicas must have a record before it is answered. Embedded there is one: kLeader
+// answers after the write (the sync follows at once), kNone after the write too, kAll as
+// BrokerOptions::flush says. [acks]
 enum class Acks { kNone, kLeader, kAll };
+// Of whole batches, so it pays with `linger`, SendAll or many threads. [compression.type]
 enum class Compression { kNone, kGzip, kSnappy, kLz4, kZstd };
 
 class Partitioner {
  public:
   virtual ~Partitioner() = default;
-  // Must be fast, must not call back into Millrace; may run on any thread.
+  // A number in [0, partition_count), partition_count > 0. Must be fast, must not call back into
+  // Millrace; may run on any thread. What it throws becomes the record's error (callback_threw).
   virtual int32_t Pick(std::string_view topic, Bytes key, Bytes value, int32_t partition_count) = 0;
 };
-// murmur2 for keyed records exactly as the Java client does; sticky batches for records without a key.
+// murmur2 for keyed records exactly as the Java client does; records without a key stay with one
+// partition until its batch is closed, then move to another one (KIP-480). Called by a Partitioner
+// of your own it goes round for records without a key, since it sees no batches.
 std::shared_ptr<Partitioner> DefaultPartitioner();
-std::shared_ptr<Partitioner> RoundRobinPartitioner();
+std::shared_ptr<Partitioner> RoundRobinPartitioner();  // counts for each topic apart
+// Java's Utils.murmur2. The default partition of a key is (Murmur2(key) & 0x7fffffff) % count.
 uint32_t Murmur2(Bytes key);
 
 struct ProducerOptions {
   Acks acks = Acks::kAll;
+  // A retry of a batch is recognised and not appended again (KIP-98). Without it batches carry no
+  // producer id. [enable.idempotence]
   bool idempotent = true;
-  std::string transactional_id = {};
-  absl::Duration transaction_timeout = absl::Minutes(1);
+  // How long a record may wait for others to share its batch. Zero: it is appended at once, on the
+  // caller's thread; what other threads send meanwhile forms the next batch. [linger.ms]
   absl::Duration linger = absl::ZeroDuration();
+  // A batch is closed when it holds this many bytes, before compression. Never more than the
+  // topic's max.message.bytes, so that no batch is refused. [batch.size]
   size_t batch_bytes = 256 << 10;
-  size_t max_buffered_bytes = 64 << 20;         // back-pressure starts here
-  absl::Duration max_block = absl::Seconds(60);  // how long Send may wait for buffer space
+  // Encoded records and their bookkeeping that are not answered yet. At the bound Send waits and
+  // TrySend refuses. [buffer.memory]
+  size_t max_buffered_bytes = 64 << 20;
+  absl::Duration max_block = absl::Seconds(60);  // how long Send may wait for space [max.block.ms]
+  // A record that has no outcome in this time is answered timed_out, once; it may still come to be
+  // in the log (Persistence::kPossiblyPersisted). [delivery.timeout.ms]
   absl::Duration delivery_timeout = absl::Minutes(2);
   Compression compression = Compression::kNone;
   std::shared_ptr<Partitioner> partitioner = nullptr;  // null: DefaultPartitioner()
@@ -46,28 +67,19 @@ struct SendOptions {
 
 using DeliveryCallback = absl::AnyInvocable<void(const StatusOr<Delivery>&)>;
 
-// A transaction. Not committed by the time it dies: aborted. Use from one thread at a time.
-class Transaction {
- public:
-  Transaction(Transaction&&) noexcept;
-  Transaction& operator=(Transaction&&) noexcept;
-  ~Transaction();
-  // Queues a record; a failed delivery is reported by Commit, which then aborts.
-  Status Send(ProducerRecord r);
-  // Consumed positions commit with the transaction (read-process-write).
-  Status AddOffsets(const class Consumer& c, const OffsetMap& next);
-  Status Commit(absl::Duration timeout = absl::Minutes(1));
-  Status Abort(absl::Duration timeout = absl::Minutes(1));
-
- private:
-  friend class Producer;
-  Transaction();
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
-};
-
-// Thread-safe: any method from any thread. Move-only. Needs no polling: callbacks run on the client's
-// executor. The destructor closes with the client's close_timeout; destroy in any order.
+// Writes records to any topic. Records that one thread sends to one partition are appended in that
+// order.
+//
+// Thread-safe: any method from any thread. Move-only. Needs no polling: callbacks run on the
+// client's executor. The destructor closes with the client's close_timeout; destroy in any order.
+//
+// Inside a delivery callback Send never waits for space (it behaves as TrySend), and Flush and
+// Close answer `reentrant`: they would wait for the thread they are on.
+//
+// Errors of a record, known before it is queued: invalid_topic, unknown_topic, unknown_partition,
+// record_too_large (naming the limit), invalid_timestamp, invalid_argument (headers), buffer_full,
+// cancelled, closed, forked. Errors of a delivery: those of the log (no_space, quota_reached,
+// io_error, directory_failed, unknown_topic of a topic deleted meanwhile), timed_out, aborted.
 class Producer {
  public:
   Producer(Producer&&) noexcept;
@@ -75,28 +87,31 @@ class Producer {
   ~Producer();
 
   // Queues `r`, waiting up to max_block for buffer space. A record that was not accepted comes back
-  // as an already-failed future: kResourceExhausted (no space), kCancelled, kInvalidArgument...
+  // as an already-failed future. Costs one allocation more than the callback form.
   Future<Delivery> Send(ProducerRecord r, SendOptions o = {});
 
   // Queues `r`; OK means `done` will be called exactly once, anything else means never.
   Status Send(ProducerRecord r, DeliveryCallback done, SendOptions o = {});
 
-  // As above but never waits: kResourceExhausted at once when the buffer is full.
+  // As above but never waits for space: buffer_full at once. Without `linger` it may still append,
+  // which writes to the file.
   Status TrySend(ProducerRecord r, DeliveryCallback done);
 
-  // Waits for the outcome of each, in order. Records for one partition are appended as one batch.
+  // Sends all of `rs` and waits for the outcome of each; answers in order. Records for one
+  // partition are appended as one batch (as few as batch_bytes allows). Keys and values are left as
+  // they were.
   std::vector<StatusOr<Delivery>> SendAll(std::span<ProducerRecord> rs, SendOptions o = {});
 
-  // Sends what lingers and waits until everything accepted so far has an outcome. OK says nothing
-  // about whether those outcomes were successes.
+  // Sends what lingers and waits until everything accepted before the call has an outcome and its
+  // callback has run. OK says nothing about whether those outcomes were successes.
   Status Flush(absl::Duration timeout = absl::InfiniteDuration(), std::stop_token stop = {});
 
-  size_t buffered_bytes() const;
-  size_t buffered_records() const;
+  size_t buffered_bytes() const;    // accepted and without an outcome yet
+  size_t buffered_records() const;  // likewise
 
-  StatusOr<Transaction> Begin();  // needs transactional_id
-
-  Status Close(absl::Duration timeout);  // flush, then fail what is left with kAborted
+  // Flushes, then answers what is left with kAborted. Later calls answer `closed`; closing again
+  // OK.
+  Status Close(absl::Duration timeout);
 
  private:
   friend class Client;

@@ -11,8 +11,8 @@
 
 namespace millrace {
 
-// A stateless or copyable object that turns T into bytes and back. Null is passed through as nullopt
-// by the library, so a Serde never sees it.
+// A stateless or copyable object that turns T into bytes and back. Null is passed through as
+// nullopt by the library, so a Serde never sees it.
 template <typename S, typename T>
 concept SerdeFor = std::copyable<S> && requires(const S s, const T& v, std::string& out, Bytes in) {
   { s.Serialize(v, out) } -> std::same_as<Status>;
@@ -31,7 +31,8 @@ struct BigEndianSerde {  // Kafka's Integer/Long serializers
   Status Serialize(const I& v, std::string& out) const {
     out.resize(sizeof(I));
     for (size_t i = 0; i < sizeof(I); ++i)
-      out[i] = static_cast<char>(static_cast<std::make_unsigned_t<I>>(v) >> (8 * (sizeof(I) - 1 - i)));
+      out[i] =
+          static_cast<char>(static_cast<std::make_unsigned_t<I>>(v) >> (8 * (sizeof(I) - 1 - i)));
     return absl::OkStatus();
   }
   StatusOr<I> Deserialize(Bytes in) const {
@@ -52,7 +53,8 @@ template <typename T>
   requires requires { typename T::millrace_serde; }
 struct DefaultSerde<T> : T::millrace_serde {};
 
-template <typename K, typename V, SerdeFor<K> KS = DefaultSerde<K>, SerdeFor<V> VS = DefaultSerde<V>>
+template <typename K, typename V, SerdeFor<K> KS = DefaultSerde<K>,
+          SerdeFor<V> VS = DefaultSerde<V>>
 class Topic {
  public:
   explicit Topic(std::string name, KS ks = {}, VS vs = {})

@@ -1,0 +1,16 @@
+// millrace/millrace.h - everything that a program needs to produce, consume and administer.
+#pragma once
+#include "millrace/admin.h"
+#include "millrace/broker.h"
+#include "millrace/bytes.h"
+#include "millrace/client.h"
+#include "millrace/consumer.h"
+#include "millrace/env.h"
+#include "millrace/future.h"
+#include "millrace/observe.h"
+#include "millrace/producer.h"
+#include "millrace/record.h"
+#include "millrace/run.h"
+#include "millrace/status.h"
+#include "millrace/topic_partition.h"
+#include "millrace/typed.h"

@@ -1,0 +1,165 @@
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/errors.h"
+#include "base/status_macros.h"
+#include "client/embedded_consumer.h"
+
+// What a consumer commits, and when.
+namespace millrace::client {
+namespace {
+
+bool IsAboutMembership(ErrorId id) {
+  return id == ErrorId::kUnknownMember || id == ErrorId::kFencedMember ||
+         id == ErrorId::kStaleMemberEpoch;
+}
+
+// Where waiting threads run the callbacks, the one that waits runs this one.
+class CommitFuture : public FutureState<OffsetMap> {
+ public:
+  explicit CommitFuture(const std::shared_ptr<Context>& context)
+      : FutureState(context->clock, context->executor()), context_(context) {}
+
+ protected:
+  absl::Duration Drive(bool) override {
+    const std::shared_ptr<Context> context = context_.lock();
+    return context == nullptr ? absl::InfiniteDuration() : context->Drive();
+  }
+
+ private:
+  const std::weak_ptr<Context> context_;
+};
+
+}  // namespace
+
+coordinator::OffsetCommit EmbeddedConsumer::MakeCommit(const OffsetMap& next) const {
+  coordinator::OffsetCommit commit;
+  commit.group = options_.group;
+  if (mode_ == Mode::kSubscribed) {
+    commit.member_id = member_id_;
+    commit.member_epoch = member_epoch_;
+  }
+  for (const auto& [tp, offset] : next) {
+    coordinator::CommittedOffset& committed = commit.offsets[tp];
+    committed.offset = offset;
+    // What was read up to here was there in this epoch. Should a crash take it, the next epoch
+    // begins below the offset, and that shows.
+    if (const Cursor cursor = Find(tp); cursor != nullptr)
+      committed.leader_epoch = cursor->partition().leader_epoch();
+    else if (auto partition = context_->broker->FindPartition(tp.topic, tp.partition);
+             partition.ok())
+      committed.leader_epoch = (*partition)->leader_epoch();
+  }
+  return commit;
+}
+
+// What Poll returned (kMarked: what of it is done without a gap) and no commit says yet.
+OffsetMap EmbeddedConsumer::Uncommitted(const std::set<TopicPartition>* only) const {
+  OffsetMap next;
+  for (const Cursor& cursor : order_) {
+    if (only != nullptr && !only->contains(cursor->name())) continue;
+    Offset offset = cursor->position();
+    if (options_.commits == Commits::kMarked) {
+      const std::optional<Offset> prefix = cursor->info()->marks->prefix();
+      if (!prefix.has_value()) continue;
+      offset = *prefix;
+    } else if (!cursor->returned_any) {
+      continue;
+    }
+    if (offset != PartitionCursor::kUnknown && offset != cursor->committed)
+      next[cursor->name()] = offset;
+  }
+  return next;
+}
+
+void EmbeddedConsumer::CommitWritten(const OffsetMap& next) {
+  for (const auto& [tp, offset] : next)
+    if (const Cursor cursor = Find(tp); cursor != nullptr) {
+      cursor->committed = offset;
+      if (cursor->position() == offset) cursor->returned_any = false;
+    }
+}
+
+Status EmbeddedConsumer::CommitNow(const OffsetMap& next, bool durable) {
+  const Status status = context_->broker->CommitOffsets(MakeCommit(next), durable);
+  (status.ok() ? context_->metrics->commits : context_->metrics->commit_failures)
+      .fetch_add(1, std::memory_order_relaxed);
+  if (status.ok()) CommitWritten(next);
+  if (context_->options.observer != nullptr) {
+    try {
+      context_->options.observer->OnCommitted(next, status);
+    } catch (...) {
+      context_->metrics->callbacks_threw.fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+  return status;
+}
+
+// The previous Poll's records were dealt with: that is what calling Poll again says. An error is
+// told once; as long as it stays the same, it is counted and the next Poll tries again.
+std::optional<Status> EmbeddedConsumer::CommitBetweenPolls() {
+  if (!CommitsItself() || options_.group.empty()) return std::nullopt;
+  if (mode_ == Mode::kSubscribed && member_epoch_ <= 0) return std::nullopt;
+  const OffsetMap next = Uncommitted(nullptr);
+  if (next.empty()) return std::nullopt;
+  Status status = CommitNow(next, /*durable=*/false);
+  const ErrorId id = ErrorIdOf(status);
+  const bool told = commit_failing_ && id == last_commit_error_;
+  commit_failing_ = !status.ok();
+  last_commit_error_ = id;
+  // A member that was removed learns it from its group right after, and its listener then.
+  if (status.ok() || told || (mode_ == Mode::kSubscribed && IsAboutMembership(id)))
+    return std::nullopt;
+  return Annotate(status, fmt::format("committing positions of group '{}'", options_.group));
+}
+
+Status EmbeddedConsumer::CommitAtEnd(const std::set<TopicPartition>* only) {
+  if (!CommitsItself() || options_.group.empty()) return absl::OkStatus();
+  if (mode_ == Mode::kSubscribed && member_epoch_ <= 0) return absl::OkStatus();
+  // Even with nothing new: what was committed between polls may still wait to be written.
+  return CommitNow(Uncommitted(only), /*durable=*/true);
+}
+
+Status EmbeddedConsumer::Commit(const OffsetMap* next, absl::Duration) {
+  const Use use(*this, Nested::kAllowed);
+  MILLRACE_RETURN_IF_ERROR(use.status());
+  MILLRACE_RETURN_IF_ERROR(usable());
+  if (options_.group.empty())
+    return MakeError(ErrorId::kInvalidGroup, "the consumer has no group to commit for");
+  return CommitNow(next != nullptr ? *next : Uncommitted(nullptr), /*durable=*/true);
+}
+
+// Accepted now, in the order of the calls; the executor waits until it is on stable storage.
+Future<OffsetMap> EmbeddedConsumer::CommitAsync(const OffsetMap* next) {
+  const auto failed = [](Status status) { return FutureAccess::Ready<OffsetMap>(status); };
+  const Use use(*this, Nested::kAllowed);
+  if (!use.status().ok()) return failed(use.status());
+  if (Status status = usable(); !status.ok()) return failed(std::move(status));
+  if (options_.group.empty())
+    return failed(MakeError(ErrorId::kInvalidGroup, "the consumer has no group to commit for"));
+  const OffsetMap offsets = next != nullptr ? *next : Uncommitted(nullptr);
+  if (Status status = CommitNow(offsets, /*durable=*/false); !status.ok())
+    return failed(std::move(status));
+
+  auto state = std::make_shared<CommitFuture>(context_);
+  coordinator::OffsetCommit nothing_new = MakeCommit({});
+  context_->executor()->Post(
+      [state, offsets, context = context_, commit = std::move(nothing_new)]() mutable {
+        Status status = context->broker->CommitOffsets(commit, /*durable=*/true);
+        // The member has left meanwhile, or was removed; either has written what was accepted
+        // before.
+        if (IsAboutMembership(ErrorIdOf(status))) status = context->broker->Sync();
+        state->Set(status.ok() ? StatusOr<OffsetMap>(offsets) : StatusOr<OffsetMap>(status));
+      });
+  return FutureAccess::Make<OffsetMap>(state);
+}
+
+void EmbeddedConsumer::MarkDone(const RecordView& r) {
+  if (!RecordViewAccess::Valid(r)) return;
+  const Entry& entry = RecordViewAccess::EntryOf(r);
+  if (entry.slice->marks == nullptr) return;
+  entry.slice->marks->Done(entry.fields.offset);
+}
+
+}  // namespace millrace::client

@@ -1,0 +1,193 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <utility>
+#include <vector>
+
+#include "base/mutex.h"
+#include "broker/broker.h"
+#include "client/client_metrics.h"
+#include "client/future_state.h"
+#include "client/logger.h"
+#include "millrace/producer.h"
+#include "record/batch_builder.h"
+
+namespace millrace::client {
+
+class Batch;
+class DeliveryHub;
+class Lane;
+
+// A counted reference to a batch; the last one gives it back for reuse.
+class BatchRef {
+ public:
+  BatchRef() = default;
+  explicit BatchRef(Batch* batch);
+  BatchRef(const BatchRef& other) : BatchRef(other.batch_) {}
+  BatchRef(BatchRef&& other) noexcept : batch_(std::exchange(other.batch_, nullptr)) {}
+  BatchRef& operator=(BatchRef other) noexcept {
+    std::swap(batch_, other.batch_);
+    return *this;
+  }
+  ~BatchRef();
+  explicit operator bool() const { return batch_ != nullptr; }
+  Batch& operator*() const { return *batch_; }
+  Batch* operator->() const { return batch_; }
+  Batch* get() const { return batch_; }
+
+ private:
+  Batch* batch_ = nullptr;
+};
+
+// Get on the embedded backend syncs by itself: the future knows the batch that it waits for.
+class DeliveryFuture : public FutureState<Delivery> {
+ public:
+  // `drive` does what is due in the broker, where waiting threads must; it may be empty.
+  DeliveryFuture(std::shared_ptr<Clock> clock, std::shared_ptr<Executor> executor,
+                 std::weak_ptr<class Context> context)
+      : FutureState(std::move(clock), std::move(executor)), context_(std::move(context)) {}
+  void SetBatch(BatchRef batch) {
+    MutexLock lock(batch_mu_);
+    batch_ = std::move(batch);
+  }
+
+ protected:
+  absl::Duration Drive(bool unbounded) override;
+  void Settled() override { SetBatch({}); }
+
+ private:
+  const std::weak_ptr<class Context> context_;
+  Mutex batch_mu_;
+  BatchRef batch_ ABSL_GUARDED_BY(batch_mu_);
+};
+
+// How one record's outcome is told: to a callback, a future, or a place in SendAll's answer.
+struct Completion {
+  DeliveryCallback callback;
+  std::shared_ptr<DeliveryFuture> future;
+  StatusOr<Delivery>* slot = nullptr;
+  int64_t timestamp_ms = 0;
+  absl::Duration sent_at;  // only where an observer wants to know
+};
+
+// Records of one partition that are appended together, and whom to tell. It is filled under its
+// lane's lock, or by the one thread that has it; from then on only the atomics change, until its
+// last reference goes.
+class Batch {
+ public:
+  explicit Batch(BufferPool& pool) : builder(pool) {}
+
+  enum class Stage : uint8_t {
+    kCollecting,  // in its lane, open or queued
+    kAppending,   // handed to the partition: may come to be in the log
+    kDropped      // answered before that; must not be appended any more
+  };
+
+  std::shared_ptr<Lane> lane;
+  record::BatchBuilder builder;
+  std::vector<Completion> completions;
+  size_t charged_bytes = 0;  // what its records hold of the buffer's bound
+  bool sync = false;
+  bool caller_syncs = false;   // SendAll waits for it, and will sync
+  bool has_callbacks = false;  // or an observer: something is left for the executor to run
+  absl::Duration linger_until;
+  absl::Duration deadline;           // delivery_timeout
+  Stage stage = Stage::kCollecting;  // guarded by the lane's lock
+  std::atomic<Offset> end{-1};       // one past its last record, once it is written
+  std::atomic<bool> answered{false};
+  std::atomic<bool> told{false};  // futures and slots have the outcome
+
+ private:
+  friend class BatchRef;
+  friend class DeliveryHub;
+  void Clear();
+  std::atomic<int32_t> refs_{0};
+  uint64_t id_ = 0;
+  Batch* earlier_ = nullptr;  // in the hub's list of batches that are not finished
+  Batch* later_ = nullptr;
+  StatusOr<broker::Appended> result_ = broker::Appended{};
+};
+
+// One producer's account of what is under way: bounds it, answers every record exactly once, and
+// lets others wait for that. Outlives the producer until the last record is answered. Holds no
+// reference to the broker, whose threads call it (see Context). Thread-safe. Its lock is a leaf.
+class DeliveryHub : public std::enable_shared_from_this<DeliveryHub> {
+ public:
+  struct Options {
+    size_t max_buffered_bytes = 0;
+    absl::Duration delivery_timeout;
+    std::shared_ptr<Clock> clock;
+    std::shared_ptr<Executor> executor;
+    // Those who wait for deliveries wait for their callbacks, too. Not with an executor of the
+    // user's: it may run them on the very thread that waits.
+    bool wait_for_callbacks = true;
+    std::shared_ptr<Observer> observer;
+    std::shared_ptr<Logger> log;
+    std::shared_ptr<ClientMetrics> metrics;
+  };
+  // `broker` is called only by threads that keep it alive: those inside of Send, and its own.
+  DeliveryHub(Options options, broker::Broker* broker);
+  ~DeliveryHub();
+
+  // ---- space
+  bool TryReserve(size_t bytes);
+  void Release(size_t bytes, size_t records);
+  // Waits until TryReserve succeeds. timed_out never: buffer_full at `deadline`; cancelled. `drive`
+  // as Context::Drive.
+  Status Reserve(size_t bytes, absl::Duration deadline, const std::stop_token& stop,
+                 const std::function<absl::Duration()>& drive);
+  size_t buffered_bytes() const { return buffered_bytes_.load(std::memory_order_relaxed); }
+  size_t buffered_records() const { return buffered_records_.load(std::memory_order_relaxed); }
+  void CountRecord() { buffered_records_.fetch_add(1, std::memory_order_relaxed); }
+
+  // ---- batches
+  BatchRef NewBatch(std::shared_ptr<Lane> lane);
+  // From here on it is waited for, and has a deadline.
+  void Register(Batch& batch);
+  void Answer(Batch& batch, const StatusOr<broker::Appended>& result);
+  void NotifyAppended();  // somebody may wait for a batch's `end`
+  uint64_t last_batch_id() const;
+  // Waits until every batch up to `id` is finished: answered, and (wait_for_callbacks) called.
+  Status WaitFinished(uint64_t id, absl::Duration deadline, const std::stop_token& stop,
+                      const std::function<absl::Duration()>& drive);
+  // Waits until `done` holds, looking again whenever a batch of SendAll is appended or answered.
+  void WaitUntil(const std::function<bool()>& done, const std::function<absl::Duration()>& drive);
+  // Answers everything that is under way and has no answer: aborted.
+  void AbortAll();
+
+  const Options& options() const { return options_; }
+  broker::Broker& broker() const { return *broker_; }
+
+ private:
+  friend class BatchRef;
+  void Recycle(Batch* batch);
+  void ReleaseSpace(const Batch& batch);
+  void Finish(Batch& batch);
+  void RunCallbacks(Batch& batch);
+  void ArmTimer(absl::Duration when);
+  void Expire();
+  std::vector<BatchRef> Unanswered(absl::Duration due);
+  StatusOr<Delivery> OutcomeOf(const Batch& batch) const;
+
+  const Options options_;
+  broker::Broker* const broker_;
+  std::atomic<size_t> buffered_bytes_{0};
+  std::atomic<size_t> buffered_records_{0};
+  std::atomic<int32_t> waiters_{0};
+  std::atomic<bool> timer_armed_{false};
+
+  mutable Mutex mu_;
+  CondVar changed_;
+  // In the order of making, which is that of their deadlines.
+  Batch* oldest_ ABSL_GUARDED_BY(mu_) = nullptr;
+  Batch* newest_ ABSL_GUARDED_BY(mu_) = nullptr;
+  uint64_t last_id_ ABSL_GUARDED_BY(mu_) = 0;
+  std::vector<std::unique_ptr<Batch>> spare_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace millrace::client

@@ -1,0 +1,247 @@
+#include "client/lane.h"
+
+#include <new>
+#include <utility>
+
+#include "base/endian.h"
+#include "base/errors.h"
+
+namespace millrace::client {
+namespace {
+
+// A thread appends at most so many batches in a row for others; then upkeep goes on. Otherwise one
+// caller of Send could be kept for as long as others send.
+constexpr int kMaxTurns = 64;
+
+// SplitMix64's mixing of a counter.
+uint64_t Mix(uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return z ^ (z >> 31);
+}
+
+}  // namespace
+
+int32_t Sticky::Pick(int32_t partition_count) {
+  int32_t current = current_.load(std::memory_order_relaxed);
+  if (current >= 0 && current < partition_count) return current;
+  const auto count = static_cast<uint64_t>(partition_count);
+  const uint64_t random = Mix(state_.fetch_add(0x9e3779b97f4a7c15, std::memory_order_relaxed));
+  auto next = static_cast<int32_t>(random % count);
+  // Another one than before: of the others, each is as likely.
+  const int32_t last = last_.load(std::memory_order_relaxed);
+  if (count > 1 && next == last)
+    next = static_cast<int32_t>((static_cast<uint64_t>(next) + 1 + (random >> 32) % (count - 1)) %
+                                count);
+  if (current_.compare_exchange_strong(current, next, std::memory_order_relaxed)) {
+    last_.store(next, std::memory_order_relaxed);
+    return next;
+  }
+  return current >= 0 && current < partition_count ? current : next;
+}
+
+void Sticky::Leave(int32_t partition) {
+  current_.compare_exchange_strong(partition, -1, std::memory_order_relaxed);
+}
+
+Lane::Lane(std::shared_ptr<DeliveryHub> hub, std::shared_ptr<broker::Partition> partition,
+           std::shared_ptr<Sticky> sticky, LaneSettings settings)
+    : hub_(std::move(hub)),
+      partition_(std::move(partition)),
+      sticky_(std::move(sticky)),
+      settings_(settings) {}
+
+bool Lane::Add(const PreparedRecord& r, Completion& completion, bool sync) {
+  bool mine = false;
+  std::optional<absl::Duration> arm;
+  {
+    MutexLock lock(mu_);
+    if (closed_) return false;
+    if (open_ && open_->builder.size_bytes() + r.bytes > settings_.batch_bytes) CloseOpen();
+    if (!open_) {
+      open_ = hub_->NewBatch(shared_from_this());
+      hub_->Register(*open_);
+      if (settings_.linger > absl::ZeroDuration()) {
+        open_->linger_until = open_->deadline - hub_->options().delivery_timeout + settings_.linger;
+        if (!std::exchange(linger_armed_, true)) arm = open_->linger_until;
+      }
+    }
+    open_->completions.push_back(std::move(completion));
+    try {
+      open_->builder.Append(r.timestamp_ms, r.key, r.value, r.headers);
+    } catch (const std::bad_alloc&) {
+      completion = std::move(open_->completions.back());
+      open_->completions.pop_back();
+      throw;
+    }
+    open_->charged_bytes += r.charge;
+    open_->sync |= sync;
+    const Completion& added = open_->completions.back();
+    open_->has_callbacks |= static_cast<bool>(added.callback);
+    if (added.future != nullptr) added.future->SetBatch(open_);
+    if (open_->builder.size_bytes() >= settings_.batch_bytes ||
+        (settings_.linger == absl::ZeroDuration() && !appending_))
+      CloseOpen();
+    mine = TakeTurn();
+  }
+  if (arm.has_value()) ArmLinger(*arm);
+  if (mine) AppendQueued();
+  return true;
+}
+
+bool Lane::Enqueue(std::span<const BatchRef> batches) {
+  bool mine = false;
+  {
+    MutexLock lock(mu_);
+    if (closed_) return false;
+    CloseOpen();
+    for (const BatchRef& batch : batches) {
+      hub_->Register(*batch);
+      CountClosed(*batch);
+      queue_.push_back(batch);
+    }
+    sticky_->Leave(partition_->name().partition);
+    mine = TakeTurn();
+  }
+  if (mine) AppendQueued();
+  return true;
+}
+
+size_t Lane::batch_bytes() const {
+  MutexLock lock(mu_);
+  return settings_.batch_bytes;
+}
+
+void Lane::SetSettings(const LaneSettings& settings) {
+  MutexLock lock(mu_);
+  settings_ = settings;
+}
+
+void Lane::Flush() {
+  bool mine = false;
+  {
+    MutexLock lock(mu_);
+    CloseOpen();
+    mine = TakeTurn();
+  }
+  if (mine) AppendQueued();
+}
+
+void Lane::Close() {
+  {
+    MutexLock lock(mu_);
+    closed_ = true;
+  }
+  Flush();
+}
+
+bool Lane::Drop(Batch& batch) {
+  MutexLock lock(mu_);
+  if (batch.stage == Batch::Stage::kAppending) return false;
+  batch.stage = Batch::Stage::kDropped;
+  if (open_.get() == &batch) CloseOpen();  // so that nothing is added any more
+  return true;
+}
+
+void Lane::CloseOpen() {
+  if (!open_) return;
+  CountClosed(*open_);
+  queue_.push_back(std::move(open_));
+  sticky_->Leave(partition_->name().partition);
+}
+
+void Lane::CountClosed(const Batch& batch) const {
+  ClientMetrics& metrics = *hub_->options().metrics;
+  const size_t count = batch.completions.size();
+  metrics.records_sent.fetch_add(count, std::memory_order_relaxed);
+  metrics.buffered_records.fetch_add(static_cast<int64_t>(count), std::memory_order_relaxed);
+  metrics.buffered_bytes.fetch_add(static_cast<int64_t>(batch.charged_bytes),
+                                   std::memory_order_relaxed);
+}
+
+bool Lane::TakeTurn() { return !QueueEmpty() && !std::exchange(appending_, true); }
+
+BatchRef Lane::PopQueue() {
+  BatchRef batch = std::move(queue_[queue_begin_++]);
+  if (QueueEmpty()) {
+    queue_.clear();
+    queue_begin_ = 0;
+  }
+  return batch;
+}
+
+void Lane::AppendQueued() {
+  for (int turn = 0;; ++turn) {
+    BatchRef batch;
+    LaneSettings settings;
+    bool hand_over = false;
+    {
+      MutexLock lock(mu_);
+      if (QueueEmpty() && settings_.linger == absl::ZeroDuration()) CloseOpen();
+      hand_over = turn == kMaxTurns && !QueueEmpty();
+      if (QueueEmpty() || hand_over) {
+        appending_ = false;
+      } else {
+        batch = PopQueue();
+        if (batch->stage == Batch::Stage::kDropped) continue;
+        batch->stage = Batch::Stage::kAppending;
+        settings = settings_;
+      }
+    }
+    if (hand_over)
+      hub_->broker().CallAt(hub_->options().clock->Elapsed(),
+                            [self = shared_from_this()] { self->Flush(); });
+    if (!batch) return;
+    AppendOne(*batch, settings);
+  }
+}
+
+void Lane::AppendOne(Batch& batch, const LaneSettings& settings) {
+  Status status;
+  try {
+    StatusOr<record::EncodedBatch> encoded =
+        batch.builder.Finish(settings.codec, settings.compression_level);
+    status = encoded.status();
+    if (status.ok()) {
+      const broker::AppendOptions options{.acks = settings.acks,
+                                          .sync = batch.sync,
+                                          .idempotent = settings.idempotent,
+                                          .caller_syncs = batch.caller_syncs};
+      status = partition_->Append(*encoded, options,
+                                  [ref = BatchRef(&batch)](const StatusOr<broker::Appended>& a) {
+                                    ref->lane->hub().Answer(*ref, a);
+                                  });
+      if (status.ok()) {
+        // The partition has written the base offset into the batch.
+        const Offset base = LoadBigEndian<int64_t>(encoded->buffer.data());
+        batch.end.store(base + encoded->record_count, std::memory_order_release);
+        if (batch.caller_syncs) hub_->NotifyAppended();
+      }
+    }
+  } catch (const std::bad_alloc&) {
+    status = Status(absl::StatusCode::kResourceExhausted, "");  // a text would need memory
+  }
+  if (!status.ok()) hub_->Answer(batch, status);
+}
+
+void Lane::ArmLinger(absl::Duration when) {
+  hub_->broker().CallAt(when, [self = shared_from_this()] { self->OnLinger(); });
+}
+
+void Lane::OnLinger() {
+  bool mine = false;
+  std::optional<absl::Duration> again;
+  {
+    MutexLock lock(mu_);
+    if (open_ && open_->linger_until > hub_->options().clock->Elapsed())
+      again = open_->linger_until;
+    else
+      CloseOpen();
+    linger_armed_ = again.has_value();
+    mine = TakeTurn();
+  }
+  if (again.has_value()) ArmLinger(*again);
+  if (mine) AppendQueued();
+}
+
+}  // namespace millrace::client

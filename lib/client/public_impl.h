@@ -1,0 +1,28 @@
+#pragma once
+
+#include <memory>
+
+#include "client/backend.h"
+#include "millrace/client.h"
+
+// What stands behind the public classes.
+namespace millrace {
+
+struct Producer::Impl {
+  std::shared_ptr<client::ProducerBackend> producer;
+  client::EmbeddedProducer* embedded = nullptr;  // the same object, where it is that
+};
+
+struct Consumer::Impl {
+  std::shared_ptr<client::ConsumerBackend> consumer;
+};
+
+struct Admin::Impl {
+  std::shared_ptr<client::AdminBackend> admin;
+};
+
+struct Client::Impl {
+  std::shared_ptr<client::Backend> backend;
+};
+
+}  // namespace millrace

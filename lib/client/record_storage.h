@@ -1,0 +1,116 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/mutex.h"
+#include "client/client_metrics.h"
+#include "client/mark_tracker.h"
+#include "millrace/record.h"
+#include "record/record_reader.h"
+
+namespace millrace::client {
+
+// What a partition's records point to for their name. Made when the partition is assigned.
+struct SliceInfo {
+  TopicPartition partition;
+  std::shared_ptr<MarkTracker> marks;  // with Commits::kMarked
+};
+
+// How many bytes of buffers one consumer's batches and pins hold.
+struct PinAccount {
+  explicit PinAccount(std::shared_ptr<ClientMetrics> m) : metrics(std::move(m)) {}
+  std::atomic<size_t> bytes{0};
+  const std::shared_ptr<ClientMetrics> metrics;
+};
+
+// A buffer that records lie in; it counts as pinned while anything refers to it.
+class PinnedBuffer {
+ public:
+  PinnedBuffer(Buffer buffer, std::shared_ptr<PinAccount> account);
+  ~PinnedBuffer();
+  PinnedBuffer(const PinnedBuffer&) = delete;
+  PinnedBuffer& operator=(const PinnedBuffer&) = delete;
+  size_t capacity() const { return buffer_.capacity(); }
+  const std::shared_ptr<PinAccount>& account() const { return account_; }
+
+ private:
+  const Buffer buffer_;
+  const std::shared_ptr<PinAccount> account_;
+};
+
+// One decoded record. A RecordView refers to it; `self` is first, so that a pointer to an entry is
+// a pointer to a view of it.
+struct Entry {
+  const void* self = nullptr;  // this entry
+  const SliceInfo* slice = nullptr;
+  size_t buffer_index = 0;  // of the storage's buffers
+  record::RecordFields fields;
+  int32_t leader_epoch = -1;
+  bool is_log_append_time = false;
+};
+static_assert(sizeof(RecordView) == sizeof(void*));
+
+// What a RecordBatch owns.
+struct BatchStorage {
+  std::vector<Entry> entries;
+  std::vector<std::shared_ptr<const SliceInfo>> infos;
+  std::vector<std::shared_ptr<const PinnedBuffer>> buffers;
+  std::vector<RecordBatch::Slice> slices;
+
+  // A range of entries that became a slice; iterators are made when no entry moves any more.
+  struct Range {
+    size_t begin = 0, end = 0;
+  };
+  std::vector<Range> ranges;  // one a slice
+
+  void Clear();
+};
+
+// Lends storages, so that the array of entries is not made anew for each Poll. Thread-safe;
+// storages may outlive it.
+class StoragePool : public std::enable_shared_from_this<StoragePool> {
+ public:
+  std::unique_ptr<BatchStorage> Take();
+  // A batch over `storage`, which comes back when the batch is gone.
+  RecordBatch MakeBatch(std::unique_ptr<BatchStorage> storage);
+  void GiveBack(std::unique_ptr<BatchStorage> storage) noexcept;
+
+ private:
+  Mutex mu_;
+  std::vector<std::unique_ptr<BatchStorage>> spare_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace millrace::client
+
+namespace millrace {
+
+struct RecordViewAccess {
+  static RecordView Make(const client::Entry* entry) {
+    RecordView view;
+    view.rec_ = entry;
+    return view;
+  }
+  static bool Valid(const RecordView& view) { return view.rec_ != nullptr; }
+  static const client::Entry& EntryOf(const RecordView& view) {
+    return *static_cast<const client::Entry*>(view.rec_);
+  }
+};
+
+struct RecordBatchAccess {
+  static RecordBatch Make(std::shared_ptr<const client::BatchStorage> storage) {
+    RecordBatch batch;
+    batch.impl_ = std::move(storage);
+    return batch;
+  }
+  static RecordBatch::Iterator MakeIterator(const client::Entry* entry) {
+    RecordBatch::Iterator iterator;
+    iterator.pos_ = entry;
+    return iterator;
+  }
+};
+
+}  // namespace millrace
