@@ -18,29 +18,33 @@
 namespace millrace::log {
 
 class LogDirectory;
+class Recovery;
 
 struct AppendRequest {
   int32_t leader_epoch = 0;
-  // The batch comes from a producer of this process: the log gives it this producer id and epoch and the
-  // next sequence of that id in this partition (design: in-process producers share one id).
+  // The batch comes from a producer of this process: the log gives it this producer id and epoch
+  // and the next sequence of that id in this partition (design: in-process producers share one id).
   bool assign_sequence = false;
   int64_t producer_id = record::kNoProducerId;
   int16_t producer_epoch = record::kNoProducerEpoch;
-  uint32_t payload_crc = 0;  // with assign_sequence or log_append_time_ms: record::PayloadCrc(batch)
-  std::optional<int64_t> log_append_time_ms;  // set: overwrite timestamps (LogAppendTime topics)
+  uint32_t payload_crc =
+      0;  // with assign_sequence or log_append_time_ms: record::PayloadCrc(batch)
+  std::optional<int64_t> log_append_time_ms =
+      {};  // set: overwrite timestamps (LogAppendTime topics)
 };
 
 struct AppendResult {
   Offset base_offset = -1;
-  Offset next_offset = -1;      // one past the batch
-  bool duplicate = false;       // a retry of one of the last five batches: offsets are the original's
+  Offset next_offset = -1;  // one past the batch
+  bool duplicate = false;   // a retry of one of the last five batches: offsets are the original's
   int64_t max_timestamp_ms = -1;
+  bool rolled = false;  // a segment was closed: its sync is due, whatever the flush policy
 };
 
 struct ReadResult {
-  Buffer buffer;                     // owns `bytes`; empty when nothing was readable
-  std::span<const std::byte> bytes;  // whole batches, in offset order, each checked
-  Offset next_offset = -1;           // one past the last batch
+  Buffer buffer = {};                     // owns `bytes`; empty when nothing was readable
+  std::span<const std::byte> bytes = {};  // whole batches, in offset order, each checked
+  Offset next_offset = -1;                // one past the last batch
 };
 
 // A stretch of the log that is damaged below the durable mark. Kept, never cut.
@@ -53,13 +57,13 @@ struct DamagedRange {
 
 // What opening found and did. A clean open leaves all of it empty.
 struct RecoveryReport {
-  bool clean = true;                // opened from the close manifest
-  Offset durable_mark = -1;         // -1: the marks were lost
-  uint64_t cut_bytes = 0;           // torn tail, kept in `cut_file`
-  Offset cut_offset = -1;           // the log end after the cut
+  bool clean = true;         // opened from the close manifest
+  Offset durable_mark = -1;  // -1: the marks were lost
+  uint64_t cut_bytes = 0;    // torn tail, kept in `cut_file`
+  Offset cut_offset = -1;    // the log end after the cut
   std::string cut_file;
   std::vector<DamagedRange> damage;
-  std::vector<std::string> notes;   // indexes rebuilt, left-overs removed, unknown files left alone
+  std::vector<std::string> notes;  // indexes rebuilt, left-overs removed, unknown files left alone
 };
 
 struct SegmentInfo {
@@ -74,20 +78,21 @@ struct EpochEnd {
   Offset end_offset = -1;
 };
 
-// One partition: an append-only sequence of batches in segment files, with sparse indexes, the state of
-// its producers and the history of its leader epochs. Knows what is written and what is synced; what may
-// be seen (high watermark, acknowledgement) is its owner's affair.
-// Thread-safe: any method from any thread. Appends are ordered by one mutex, held across the write and
-// never across a sync; reads of what is published take it only to copy a pointer.
+// One partition: an append-only sequence of batches in segment files, with sparse indexes, the
+// state of its producers and the history of its leader epochs. Knows what is written and what is
+// synced; what may be seen (high watermark, acknowledgement) is its owner's affair. Thread-safe:
+// any method from any thread. Appends are ordered by one mutex, held across the write and never
+// across a sync; reads of what is published take it only to copy a pointer.
 class PartitionLog {
  public:
   ~PartitionLog();  // closes files; does not sync
 
   // Checks and writes one batch: structure and CRC are checked (when `verified` is false), the size
-  // against max_message_bytes, the sequence of an idempotent producer (KIP-98); then base offset and
-  // leader epoch are set in `batch` itself and the bytes are written at the end with one positional
-  // write. Errors: record_too_large, corrupt_message, out_of_order_sequence, invalid_producer_epoch,
-  // no_space (the log is as it was), io_error (possibly persisted), directory_failed, read_only, closed.
+  // against max_message_bytes, the sequence of an idempotent producer (KIP-98); then base offset
+  // and leader epoch are set in `batch` itself and the bytes are written at the end with one
+  // positional write. Errors: record_too_large, corrupt_message, out_of_order_sequence,
+  // invalid_producer_epoch, no_space (the log is as it was), io_error (possibly persisted),
+  // directory_failed, read_only, closed.
   StatusOr<AppendResult> Append(std::span<std::byte> batch, const AppendRequest& request,
                                 bool verified);
 
@@ -96,10 +101,10 @@ class PartitionLog {
   // directory (directory_failed from then on).
   Status SyncTo(Offset offset);
 
-  // Whole batches from the one that holds `from`, at most `max_bytes` but at least one batch, none at or
-  // beyond `below`, from one segment. Every batch is checked: CRC, continuity of offsets, leader epoch
-  // against the epoch history. offset_out_of_range names [log start, below); corrupt_log names file,
-  // position and offsets of the damage. An empty result when from == below.
+  // Whole batches from the one that holds `from`, at most `max_bytes` but at least one batch, none
+  // at or beyond `below`, from one segment. Every batch is checked: CRC, continuity of offsets,
+  // leader epoch against the epoch history. offset_out_of_range names [log start, below);
+  // corrupt_log names file, position and offsets of the damage. An empty result when from == below.
   StatusOr<ReadResult> Read(Offset from, Offset below, size_t max_bytes, BufferPool& pool);
 
   struct OffsetForTime {
@@ -108,7 +113,8 @@ class PartitionLog {
     int32_t leader_epoch = -1;
   };
   // The first record below `below` with a timestamp at or after `timestamp_ms`; nullopt when none.
-  StatusOr<std::optional<OffsetForTime>> FindTime(int64_t timestamp_ms, Offset below, BufferPool& pool);
+  StatusOr<std::optional<OffsetForTime>> FindTime(int64_t timestamp_ms, Offset below,
+                                                  BufferPool& pool);
   // The record with the greatest timestamp below `below` (ListOffsets -3).
   StatusOr<std::optional<OffsetForTime>> FindMaxTimestamp(Offset below, BufferPool& pool);
 
@@ -116,7 +122,8 @@ class PartitionLog {
   Offset log_end() const;     // what is written
   Offset synced_end() const;  // what a power cut leaves
   int32_t latest_epoch() const;
-  // The end offset of the largest epoch at or below `epoch` (KIP-101, KIP-279); nullopt when unknown.
+  // The end offset of the largest epoch at or below `epoch` (KIP-101, KIP-279); nullopt when
+  // unknown.
   std::optional<EpochEnd> EndOfEpoch(int32_t epoch) const;
   uint64_t size_bytes() const;  // logical size of the log files
   std::vector<SegmentInfo> segments() const;
@@ -125,18 +132,19 @@ class PartitionLog {
 
   // ---- upkeep; none of these is needed for correctness of what was acknowledged
   void SetConfig(const LogConfig& config);
-  // Moves the log start to `offset` (at most `high_watermark`), durably, then removes the segments that
-  // lie wholly below.
+  // Moves the log start to `offset` (at most `high_watermark`), durably, then removes the segments
+  // that lie wholly below.
   Status DeleteRecordsBefore(Offset offset, Offset high_watermark);
   // Deletes what retention says, never at or above `high_watermark`; rolls the active segment first
-  // when it is due as a whole (KIP-405's rule of Kafka: retention may empty a log). Returns bytes removed.
+  // when it is due as a whole (KIP-405's rule of Kafka: retention may empty a log). Returns bytes
+  // removed.
   StatusOr<uint64_t> ApplyRetention(absl::Time now, Offset high_watermark);
   // Rolls the active segment if its age says so.
   Status RollIfDue(absl::Time now);
   // Closes descriptors when everything is synced and nothing was used since the last call.
   void ReleaseIdle();
-  // Reads on from where the last call ended, from the device, at most `max_bytes`, and compares with
-  // CRCs and segment sums; damage becomes part of damage(). True when a whole round is done.
+  // Reads on from where the last call ended, from the device, at most `max_bytes`, and compares
+  // with CRCs and segment sums; damage becomes part of damage(). True when a whole round is done.
   StatusOr<bool> Scrub(size_t max_bytes, BufferPool& pool);
   std::vector<DamagedRange> damage() const;
   // Makes the next append start a new segment (administration and tests).
@@ -144,6 +152,7 @@ class PartitionLog {
 
  private:
   friend class LogDirectory;
+  friend class Recovery;
   struct Impl;
   explicit PartitionLog(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

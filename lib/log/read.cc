@@ -1,0 +1,300 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/crc32c.h"
+#include "base/errors.h"
+#include "base/seeded_bug.h"
+#include "base/status_macros.h"
+#include "log/partition_impl.h"
+
+namespace millrace::log {
+namespace {
+
+// The first read of a batch whose size is not known yet.
+constexpr size_t kMinReadBytes = size_t{16} << 10;
+// A batch that says it is larger than this is checked in pieces before memory is taken for it.
+constexpr size_t kLargeBatchBytes = size_t{8} << 20;
+// An index that leaves a reader so far from its batch is worth building anew.
+constexpr uint64_t kLongScanBytes = uint64_t{4} << 20;
+
+std::string TextOf(const Status& status) {
+  const absl::string_view text = status.message();
+  return std::string(text.data(), text.size());
+}
+
+Segment* FindSegment(const std::vector<std::shared_ptr<Segment>>& segments, Offset offset) {
+  const auto after = std::ranges::upper_bound(
+      segments, offset, {}, [](const auto& segment) { return segment->base_offset; });
+  return after == segments.begin() ? nullptr : std::prev(after)->get();
+}
+
+const DamagedRange* FindDamage(const std::vector<DamagedRange>& damage, Offset offset) {
+  for (const DamagedRange& d : damage) {
+    if (offset >= d.first_offset && offset < d.end_offset) return &d;
+  }
+  return nullptr;
+}
+
+// The whole good batches at the front of `bytes`, the first of them at offset `expected`.
+struct Verified {
+  size_t bytes = 0;
+  Offset next_offset = -1;
+  Status bad = {};  // why the batch behind them is not one of them; OK where it was only cut off
+};
+
+Verified VerifyBatches(std::span<const std::byte> bytes, Offset expected, Offset below,
+                       const EpochCache& epochs, size_t max_bytes) {
+  Verified result{.next_offset = expected};
+  while (bytes.size() - result.bytes >= record::kHeaderBytes) {
+    const auto rest = bytes.subspan(result.bytes);
+    const auto header = record::ParseHeader(rest);
+    if (!header.ok()) {
+      result.bad = header.status();
+      break;
+    }
+    if (result.bad = CheckPlace(*header, result.next_offset, &epochs); !result.bad.ok()) break;
+    const size_t size = header->size_bytes();
+    if (header->next_offset() > below || size > rest.size()) break;
+    if (result.bytes > 0 && result.bytes + size > max_bytes) break;
+    if (!SeededBug(Bug::kNoCrcCheck)) {
+      if (result.bad = record::CheckCrc(*header, rest.first(size)); !result.bad.ok()) break;
+    }
+    result.bytes += size;
+    result.next_offset = header->next_offset();
+  }
+  return result;
+}
+
+}  // namespace
+
+StatusOr<ReadResult> PartitionLog::Impl::Read(Offset from, Offset below, size_t max_bytes,
+                                              BufferPool& pool) {
+  const Offset end = std::min(below, log_end.load(std::memory_order_acquire));
+  const Offset start = log_start.load(std::memory_order_acquire);
+  if (from < start || from > end) {
+    return MakeError(ErrorId::kOffsetOutOfRange,
+                     fmt::format("{}: offset {} is not in [{}, {})", path, from, start, end));
+  }
+  if (from == end) return ReadResult{.next_offset = from};
+  const auto now = view();
+  Segment* segment = FindSegment(now->segments, from);
+  if (const DamagedRange* damage = FindDamage(now->damage, from)) return DamageError(*damage);
+  if (segment == nullptr) {
+    return MakeError(ErrorId::kOffsetOutOfRange,
+                     fmt::format("{}: offset {} is no longer there, the log starts at {}", path,
+                                 from, log_start.load()));
+  }
+  auto result = ReadBatches(*now, *segment, from, end, max_bytes, pool);
+  // Retention may have taken the file meanwhile.
+  if (!result.ok() && from < log_start.load(std::memory_order_acquire)) {
+    return MakeError(ErrorId::kOffsetOutOfRange, fmt::format("{}: offset {} is not in [{}, {})",
+                                                             path, from, log_start.load(), end));
+  }
+  return result;
+}
+
+StatusOr<ReadResult> PartitionLog::Impl::ReadBatches(const View& now, Segment& segment, Offset from,
+                                                     Offset below, size_t max_bytes,
+                                                     BufferPool& pool) {
+  Resumption at;
+  if (const auto hint = TakeHint(from, segment.base_offset); hint.has_value()) {
+    at = {*hint, from};
+  } else {
+    MILLRACE_ASSIGN_OR_RETURN(at, Locate(now, segment, from, pool));
+  }
+  MILLRACE_ASSIGN_OR_RETURN(const auto file, segment.OpenLog());
+  const uint64_t available = segment.size_bytes() - std::min(segment.size_bytes(), at.position);
+  size_t want = std::min<uint64_t>(std::max(max_bytes, kMinReadBytes), available);
+  Buffer buffer = pool.Get(want);
+  MILLRACE_ASSIGN_OR_RETURN(size_t count, file->ReadAt(at.position, buffer.span().first(want)));
+  // The first batch comes whole, whatever its size (KIP-74).
+  if (count >= record::kHeaderBytes) {
+    const auto header = record::ParseHeader(buffer.span().first(count));
+    if (header.ok() && header->size_bytes() > count && header->size_bytes() <= available &&
+        header->next_offset() <= below) {
+      want = header->size_bytes();
+      if (want > kLargeBatchBytes) {
+        MILLRACE_ASSIGN_OR_RETURN(const auto probed,
+                                  ProbeBatch(*file, pool, at.position, at.position + available));
+        if (!probed.has_value()) {
+          MILLRACE_ASSIGN_OR_RETURN(const auto damage,
+                                    NoteDamage(segment, at, "a large batch fails its CRC", pool));
+          return DamageError(damage);
+        }
+      }
+      buffer = pool.Get(want);
+      MILLRACE_ASSIGN_OR_RETURN(count, file->ReadAt(at.position, buffer.span().first(want)));
+    }
+  }
+  const auto bytes = std::span<const std::byte>(buffer.data(), count);
+  Verified good = VerifyBatches(bytes, at.offset, below, now.epochs, max_bytes);
+  if (good.bytes > 0) {
+    KeepHint({good.next_offset, segment.base_offset, at.position + good.bytes});
+    return ReadResult{.buffer = std::move(buffer),
+                      .bytes = bytes.first(good.bytes),
+                      .next_offset = good.next_offset};
+  }
+  if (good.bad.ok() && count < want) {
+    good.bad = absl::DataLossError("the file is shorter than what was written to it");
+  } else if (good.bad.ok()) {
+    const auto header = record::ParseHeader(bytes);
+    // `below` lies within the batch: nothing is readable yet.
+    if (header.ok() && header->next_offset() > below && header->size_bytes() <= available)
+      return ReadResult{.next_offset = from};
+    good.bad = absl::DataLossError(fmt::format("{} bytes hold no whole batch", available));
+  }
+  MILLRACE_ASSIGN_OR_RETURN(const auto damage, NoteDamage(segment, at, TextOf(good.bad), pool));
+  return DamageError(damage);
+}
+
+StatusOr<Resumption> PartitionLog::Impl::ScanStart(const View& now, Segment& segment, Offset from) {
+  Resumption start{0, segment.base_offset};
+  const auto entry = segment.index().Floor(from - segment.base_offset);
+  if (entry.ok() && entry->has_value()) {
+    // It names the last offset of the batch at its position; what the first one is, the batch says.
+    start = {static_cast<uint64_t>(std::max(0, (*entry)->position)), -1};
+    MILLRACE_ASSIGN_OR_RETURN(const auto file, segment.OpenLog());
+    std::byte head[record::kHeaderBytes];
+    MILLRACE_ASSIGN_OR_RETURN(const size_t count, file->ReadAt(start.position, head));
+    const auto header = record::ParseHeader(std::span(head).first(count));
+    if (header.ok() && (*entry)->position >= 0 &&
+        header->last_offset() == segment.base_offset + (*entry)->relative_offset &&
+        header->base_offset >= segment.base_offset) {
+      start.offset = header->base_offset;
+    }
+  }
+  const bool good = entry.ok() && start.offset >= 0;
+  if (!good && segment.TakeRebuildTurn()) {
+    MILLRACE_RETURN_IF_ERROR(RebuildIndexes(segment));
+    return ScanStart(now, segment, from);
+  }
+  // An index that cannot be helped: from the front.
+  if (!good) start = {0, segment.base_offset};
+  for (const DamagedRange& d : now.damage) {
+    const uint64_t behind = d.position + d.size_bytes;
+    if (d.file == segment.path && d.end_offset <= from && behind > start.position)
+      start = {behind, d.end_offset};
+  }
+  return start;
+}
+
+StatusOr<Resumption> PartitionLog::Impl::Locate(const View& now, Segment& segment, Offset from,
+                                                BufferPool& pool) {
+  if (from == segment.base_offset) return Resumption{0, from};
+  MILLRACE_ASSIGN_OR_RETURN(const Resumption start, ScanStart(now, segment, from));
+  MILLRACE_ASSIGN_OR_RETURN(const auto file, segment.OpenLog());
+  SegmentScanner scanner(*file, pool,
+                         {.position = start.position,
+                          .end = segment.size_bytes(),
+                          .expected = start.offset,
+                          .epochs = &now.epochs,
+                          .check_crc = false,
+                          .buffer_bytes = kMinReadBytes});
+  for (;;) {
+    MILLRACE_ASSIGN_OR_RETURN(const auto outcome, scanner.Next());
+    if (outcome != SegmentScanner::Outcome::kBatch) break;
+    if (scanner.expected() <= from) continue;
+    if (scanner.position() - start.position > kLongScanBytes && segment.closed() &&
+        segment.TakeRebuildTurn()) {
+      MILLRACE_RETURN_IF_ERROR(RebuildIndexes(segment));
+    }
+    return Resumption{scanner.position(), scanner.header().base_offset};
+  }
+  const Resumption at{scanner.next_position(), scanner.expected()};
+  const std::string what =
+      scanner.what().empty() ? "the file is shorter than what was written to it" : scanner.what();
+  MILLRACE_ASSIGN_OR_RETURN(const auto damage, NoteDamage(segment, at, what, pool));
+  if (from < damage.end_offset) return DamageError(damage);
+  // Each round knows of one more damaged place, and there are finitely many.
+  return Locate(*view(), segment, from, pool);
+}
+
+StatusOr<DamagedRange> PartitionLog::Impl::NoteDamage(Segment& segment, const Resumption& at,
+                                                      std::string what, BufferPool& pool) {
+  MILLRACE_ASSIGN_OR_RETURN(const auto file, segment.OpenLog());
+  uint64_t size = segment.size_bytes();
+  Offset end = segment.end_offset();
+  if (const Tail written = written_tail(); written.segment.get() == &segment) {
+    size = written.position;
+    end = written.end;
+  }
+  MILLRACE_ASSIGN_OR_RETURN(
+      const Resumption next,
+      FindResumption(*file, pool, segment.index(), segment.base_offset, at, size, end));
+  DamagedRange damage{.file = segment.path,
+                      .position = at.position,
+                      .size_bytes = next.position - at.position,
+                      .first_offset = at.offset,
+                      .end_offset = std::max(next.offset, at.offset + 1),
+                      .what = std::move(what)};
+  AddDamage(damage);
+  return damage;
+}
+
+void PartitionLog::Impl::AddDamage(const DamagedRange& damage) {
+  ChangeView([&](View& v) {
+    std::erase_if(v.damage, [&](const DamagedRange& d) {
+      return d.first_offset >= damage.first_offset && d.end_offset <= damage.end_offset;
+    });
+    const auto at =
+        std::ranges::upper_bound(v.damage, damage.first_offset, {}, &DamagedRange::first_offset);
+    v.damage.insert(at, damage);
+  });
+}
+
+Status PartitionLog::Impl::DamageError(const DamagedRange& d) const {
+  return MakeError(
+      ErrorId::kCorruptLog,
+      fmt::format("{}: bytes [{}, {}) are damaged: {}; offsets [{}, {}) cannot be read", d.file,
+                  d.position, d.position + d.size_bytes, d.what, d.first_offset, d.end_offset));
+}
+
+// Reads the headers of the whole segment. Under the appender's lock, since the appender adds
+// entries.
+Status PartitionLog::Impl::RebuildIndexes(Segment& segment) {
+  const auto now = view();
+  MutexLock lock(append_mu_);
+  MILLRACE_ASSIGN_OR_RETURN(const auto file, segment.OpenLog());
+  segment.index().Clear();
+  segment.time_index().Clear();
+  SegmentScanner scanner(*file, directory.scan_pool,
+                         {.end = segment.size_bytes(),
+                          .expected = segment.base_offset,
+                          .epochs = &now->epochs,
+                          .check_crc = false});
+  IndexBuilder builder(segment, config.index_interval_bytes);
+  for (;;) {
+    MILLRACE_ASSIGN_OR_RETURN(const auto outcome, scanner.Next());
+    if (outcome != SegmentScanner::Outcome::kBatch)
+      break;  // what lies beyond is found from the front
+    builder.Add(scanner.header(), scanner.position());
+  }
+  if (segment.closed()) builder.Finish();
+  segment.time_index_checked = true;
+  if (auto record = segment.record(); record.has_value()) {
+    record->index = segment.index().extent();
+    record->time_index = segment.time_index().extent();
+    segment.Close(*record);
+  }
+  return absl::OkStatus();
+}
+
+std::optional<uint64_t> PartitionLog::Impl::TakeHint(Offset offset, Offset segment_base) {
+  if (offset == segment_base) return 0;
+  MutexLock lock(hint_mu_);
+  for (Hint& hint : hints) {
+    if (hint.offset != offset || hint.segment_base != segment_base) continue;
+    hint.offset = -1;  // its reader moves on, and leaves a new one
+    return hint.position;
+  }
+  return std::nullopt;
+}
+
+void PartitionLog::Impl::KeepHint(const Hint& hint) {
+  MutexLock lock(hint_mu_);
+  const auto place = std::ranges::find(hints, -1, &Hint::offset);
+  (place != hints.end() ? *place : hints[next_hint++ % kHints]) = hint;
+}
+
+}  // namespace millrace::log

@@ -1,0 +1,173 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/byte_writer.h"
+#include "base/crc32c.h"
+#include "base/errors.h"
+#include "base/seeded_bug.h"
+#include "base/status_macros.h"
+#include "env/file_util.h"
+#include "log/layout.h"
+#include "log/recovery.h"
+
+namespace millrace::log {
+
+Status Recovery::LoadEpochs() {
+  const auto bytes = ReadWholeFile(log_.files, log_.PathOf(kEpochFile), kMaxSideFileBytes);
+  if (!bytes.ok() && !absl::IsNotFound(bytes.status())) return bytes.status();
+  if (bytes.ok()) {
+    const std::string_view text = AsText(*bytes);
+    auto parsed = EpochCache::Parse(text);
+    if (parsed.ok() && FileIsKnown(*parsed, text)) {
+      epochs_ = *std::move(parsed);
+      epochs_in_file_ = text;
+      return absl::OkStatus();
+    }
+  }
+  const bool has_data =
+      std::ranges::any_of(found_, [](const Found& f) { return f.file_bytes > 0; });
+  return has_data ? RebuildEpochs() : absl::OkStatus();
+}
+
+// Whether it is the file that the mark speaks of, or that file and one epoch more: the one that was
+// entered last, before the mark was written again.
+bool Recovery::FileIsKnown(const EpochCache& epochs, std::string_view text) const {
+  if (!mark_.has_value() || Crc32c(AsBytes(text)) == mark_->epochs_crc) return true;
+  if (epochs.latest() <= mark_->leader_epoch) return false;
+  auto older = epochs.entries();
+  older.pop_back();
+  if (older.empty()) return mark_->leader_epoch < 0;
+  return Crc32c(AsBytes(EpochCache(std::move(older)).Format())) == mark_->epochs_crc;
+}
+
+Status Recovery::RebuildEpochs() {
+  for (const Found& found : found_) {
+    MILLRACE_ASSIGN_OR_RETURN(const auto file, found.segment->OpenLog());
+    SegmentScanner scanner(*file, log_.directory.scan_pool,
+                           {.end = found.file_bytes, .expected = found.segment->base_offset});
+    for (;;) {
+      MILLRACE_ASSIGN_OR_RETURN(const auto outcome, scanner.Next());
+      if (outcome != Outcome::kBatch) break;
+      epochs_.Observe(scanner.header().leader_epoch, scanner.header().base_offset);
+    }
+  }
+  Note(fmt::format("{}: built anew from the log", log_.PathOf(kEpochFile)));
+  return absl::OkStatus();
+}
+
+StatusOr<ProducerState> Recovery::ReadSnapshot(Offset offset) {
+  MILLRACE_ASSIGN_OR_RETURN(
+      const auto bytes,
+      ReadWholeFile(log_.files, log_.PathOf(OffsetFileName(offset, kSnapshotSuffix)),
+                    kMaxSideFileBytes));
+  return ProducerState::FromSnapshot(bytes);
+}
+
+Status Recovery::LoadProducers() {
+  if (SeededBug(Bug::kDedupLostOnRestart)) return absl::OkStatus();
+  Offset from = found_.empty() ? start_.offset : found_.front().segment->base_offset;
+  for (auto at = snapshots_.rbegin(); at != snapshots_.rend(); ++at) {
+    // One of an offset that the log may not have reached: the batches below it may be others by
+    // now.
+    if (*at > start_.offset) {
+      if (!log_.read_only) log_.RemoveSnapshot(*at);
+      continue;
+    }
+    auto state = ReadSnapshot(*at);
+    if (!state.ok()) {
+      Note(fmt::format("snapshot at offset {}: {}", *at, state.status().ToString()));
+      continue;
+    }
+    producers_ = *std::move(state);
+    from = *at;
+    break;
+  }
+  return from < start_.offset ? ReplayProducers(from, start_.offset) : absl::OkStatus();
+}
+
+Status Recovery::ReplayProducers(Offset from, Offset to) {
+  for (size_t i = 0; i < found_.size(); ++i) {
+    const Found& found = found_[i];
+    if (found.segment->base_offset >= to) break;
+    if (NextBase(i) >= 0 && NextBase(i) <= from) continue;
+    MILLRACE_ASSIGN_OR_RETURN(const auto file, found.segment->OpenLog());
+    SegmentScanner scanner(
+        *file, log_.directory.scan_pool,
+        {.end = found.file_bytes, .expected = found.segment->base_offset, .epochs = &epochs_});
+    for (;;) {
+      MILLRACE_ASSIGN_OR_RETURN(const auto outcome, scanner.Next());
+      if (outcome != Outcome::kBatch || scanner.header().base_offset >= to) break;
+      if (scanner.header().base_offset >= from) producers_.Update(scanner.header());
+    }
+  }
+  Note(fmt::format("producers: read again from offsets [{}, {})", from, to));
+  return absl::OkStatus();
+}
+
+// Everything becomes the log's; then what the last writer left unsynced is synced.
+Status Recovery::HandOver() {
+  epochs_.CutBack(expected_);
+  std::string text = epochs_.Format();
+  if (text != epochs_in_file_ && !epochs_.entries().empty() && !log_.read_only)
+    MILLRACE_RETURN_IF_ERROR(log_.gate.ReplaceFile(log_.PathOf(kEpochFile), AsBytes(text)));
+
+  auto opened = std::make_shared<PartitionLog::Impl::View>();
+  uint64_t total = 0;
+  for (const Found& found : found_) {
+    opened->segments.push_back(found.segment);
+    total += found.segment->size_bytes();
+  }
+  std::erase_if(damage_, [&](const DamagedRange& d) { return d.end_offset <= log_start_; });
+  std::ranges::sort(damage_, {}, &DamagedRange::first_offset);
+  log_.report.damage = damage_;
+  opened->damage = damage_;
+  opened->epochs = epochs_;
+  opened->epochs_crc = epochs_.entries().empty() ? 0 : Crc32c(AsBytes(text));
+
+  Mark begin = mark_.value_or(Mark{.log_start = log_start_});
+  begin.opener = log_.directory.opener;
+  begin.segment_base =
+      closing_.empty() ? found_.back().segment->base_offset : closing_.front()->record.base;
+  begin.checkpoint =
+      begin.segment_base == start_base_ ? start_ : Checkpoint{.offset = begin.segment_base};
+  const uint64_t scanned_from = closing_.empty() ? begin.checkpoint.position : 0;
+  begin.synced_end = begin.checkpoint.offset;
+  begin.position = begin.checkpoint.position;
+  begin.sum = begin.checkpoint.sum;
+  {
+    MutexLock lock(log_.append_mu_);
+    log_.active = found_.back().segment;
+    log_.index_builder = *builder_;
+    log_.producers = std::move(producers_);
+    log_.latest_epoch_seen = std::max(epochs_.latest(), begin.leader_epoch);
+    MutexLock tail_lock(log_.tail_mu_);
+    log_.tail = {log_.active, expected_, size_, sum_};
+    log_.closing_count = closing_.size();
+    log_.closing = std::move(closing_);
+    MutexLock view_lock(log_.view_mu_);
+    log_.view_ = std::move(opened);
+  }
+  log_.log_start = log_start_;
+  log_.log_end = expected_;
+  log_.synced_end = log_.read_only ? expected_ : begin.synced_end;
+  log_.size_bytes = total;
+  log_.directory.total_bytes += total;
+  {
+    MutexLock lock(log_.sync_mu_);
+    log_.mark_ = begin;
+  }
+  if (log_.read_only) return absl::OkStatus();
+  if (size_ - scanned_from >= kCheckpointBytes) {
+    MutexLock lock(log_.append_mu_);
+    log_.CaptureCheckpoint();
+  }
+  log_.TakeTurn();
+  Status status = log_.SyncAll();
+  if (status.ok()) log_.MoveSyncedEnd(log_.mark());  // also where nothing was left to sync
+  log_.GiveTurn();
+  if (status.ok()) status = log_.gate.SyncDir(log_.path);
+  return status;
+}
+
+}  // namespace millrace::log

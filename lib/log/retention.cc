@@ -1,0 +1,196 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/errors.h"
+#include "base/seeded_bug.h"
+#include "base/status_macros.h"
+#include "env/file_util.h"
+#include "log/layout.h"
+#include "log/partition_impl.h"
+
+namespace millrace::log {
+namespace {
+
+// Entries of the sums file that speak of segments long gone are worth one rewrite beyond so many.
+constexpr size_t kStaleSums = 256;
+
+}  // namespace
+
+Status PartitionLog::Impl::DeleteRecordsBefore(Offset offset, Offset high_watermark) {
+  MILLRACE_RETURN_IF_ERROR(CheckWritable());
+  const Offset start = log_start.load();
+  if (offset < 0 || offset > high_watermark) {
+    return MakeError(ErrorId::kOffsetOutOfRange,
+                     fmt::format("{}: records can be deleted up to an offset in [{}, {}], not {}",
+                                 path, start, high_watermark, offset));
+  }
+  MutexLock lock(upkeep_mu_);
+  return MoveLogStart(offset).status();
+}
+
+StatusOr<uint64_t> PartitionLog::Impl::MoveLogStart(Offset offset) {
+  if (offset <= log_start.load()) return uint64_t{0};
+  // What lies below is gone for good once this is answered; so the start must be durable before it
+  // shows, and before any file goes.
+  TakeTurn();
+  Mark next = mark();
+  next.log_start = offset;
+  MoveSyncedEnd(next);
+  Status status = absl::OkStatus();
+  if (!SeededBug(Bug::kRetentionBeforeMark)) status = directory.marks->Write();
+  uint64_t removed = 0;
+  if (status.ok()) {
+    log_start.store(offset, std::memory_order_release);
+    ChangeView([&](View& v) {
+      std::erase_if(v.damage, [&](const DamagedRange& d) { return d.end_offset <= offset; });
+    });
+    auto below = RemoveSegmentsBelow(offset);
+    status = below.status();
+    if (below.ok()) removed = *below;
+  }
+  GiveTurn();
+  MILLRACE_RETURN_IF_ERROR(status);
+  return removed;
+}
+
+StatusOr<uint64_t> PartitionLog::Impl::RemoveSegmentsBelow(Offset offset) {
+  std::vector<std::shared_ptr<Segment>> gone;
+  ChangeView([&](View& v) {
+    auto& all = v.segments;
+    // The active segment stays, and so do those whose sync is still due.
+    while (all.size() > 1 && all[1]->base_offset <= std::min(offset, synced_end.load())) {
+      gone.push_back(all.front());
+      all.erase(all.begin());
+    }
+  });
+  uint64_t removed = 0;
+  for (const auto& segment : gone) {
+    bool at_once = false;
+    {
+      MutexLock lock(append_mu_);
+      at_once = config.file_delete_delay <= absl::ZeroDuration();
+    }
+    MILLRACE_RETURN_IF_ERROR(RemoveSegmentFiles(*segment, at_once));
+    removed += segment->size_bytes();
+  }
+  size_bytes.fetch_sub(removed, std::memory_order_relaxed);
+  directory.total_bytes.fetch_sub(removed, std::memory_order_relaxed);
+  if (gone.empty()) return removed;
+  const auto now = view();
+  if (sums.entry_count() > now->segments.size() + kStaleSums) {
+    std::vector<SegmentRecord> records;
+    for (const auto& segment : now->segments) {
+      const auto record = segment->record();
+      if (record.has_value() && record->end_offset <= synced_end.load()) records.push_back(*record);
+    }
+    MILLRACE_RETURN_IF_ERROR(sums.Rewrite(gate, records));
+  }
+  return removed;
+}
+
+Status PartitionLog::Impl::RemoveSegmentFiles(const Segment& segment, bool at_once) {
+  // The log goes last: while it is there, the others can be built from it.
+  for (const std::string_view suffix :
+       {kSnapshotSuffix, kTimeIndexSuffix, kIndexSuffix, kLogSuffix}) {
+    const std::string file = PathOf(OffsetFileName(segment.base_offset, suffix));
+    Status status;
+    if (at_once) {
+      status = files.RemoveFile(file);
+    } else {
+      const std::string renamed = fmt::format("{}{}", file, kDeletedSuffix);
+      status = files.Rename(file, renamed);
+      if (status.ok()) {
+        MutexLock lock(append_mu_);
+        delayed.push_back({directory.clock.Now() + config.file_delete_delay, renamed});
+      }
+    }
+    if (!status.ok() && !absl::IsNotFound(status)) return status;
+  }
+  return absl::OkStatus();
+}
+
+void PartitionLog::Impl::RemoveDelayed(absl::Time now) {
+  std::erase_if(delayed, [&](const Delayed& d) {
+    if (d.due > now) return false;
+    const Status removed = files.RemoveFile(d.path);
+    return removed.ok() || absl::IsNotFound(removed);
+  });
+}
+
+// The offset below which retention lets every segment go; whole segments only.
+Offset PartitionLog::Impl::RetainedFrom(absl::Time now, Offset high_watermark,
+                                        const LogConfig& limits) const {
+  const auto all = view()->segments;
+  Offset keep = log_start.load();
+  uint64_t left = size_bytes.load();
+  const int64_t oldest_ms =
+      limits.retention.has_value() ? absl::ToUnixMillis(now - *limits.retention) : INT64_MIN;
+  for (const auto& segment : all) {
+    const Offset end = segment->end_offset();
+    if (end > high_watermark || segment->size_bytes() == 0) break;
+    const bool expired = limits.retention.has_value() && segment->max_timestamp_ms() >= 0 &&
+                         segment->max_timestamp_ms() < oldest_ms;
+    const bool too_much =
+        limits.retention_bytes.has_value() && *limits.retention_bytes >= 0 &&
+        left - segment->size_bytes() >= static_cast<uint64_t>(*limits.retention_bytes);
+    if (!expired && !too_much) break;
+    left -= segment->size_bytes();
+    keep = std::max(keep, end);
+  }
+  return keep;
+}
+
+StatusOr<uint64_t> PartitionLog::Impl::ApplyRetention(absl::Time now, Offset high_watermark) {
+  MILLRACE_RETURN_IF_ERROR(CheckWritable());
+  MutexLock lock(upkeep_mu_);
+  RemoveDelayed(now);
+  LogConfig limits;
+  {
+    MutexLock append_lock(append_mu_);
+    limits = config;
+  }
+  if (!limits.delete_by_retention) return uint64_t{0};
+  high_watermark = std::min(high_watermark, synced_end.load());
+  const Offset keep = RetainedFrom(now, high_watermark, limits);
+  if (keep <= log_start.load()) return uint64_t{0};
+  {
+    MutexLock append_lock(append_mu_);
+    // The whole log is due: what comes next goes into a new file, and the old one can go.
+    if (active->end_offset() == keep && active->size_bytes() > 0)
+      MILLRACE_RETURN_IF_ERROR(RollLocked());
+  }
+  TakeTurn();
+  const Status finished = SyncAll();
+  GiveTurn();
+  MILLRACE_RETURN_IF_ERROR(finished);
+  return MoveLogStart(keep);
+}
+
+Status PartitionLog::Impl::RollIfDue(absl::Time now) {
+  MILLRACE_RETURN_IF_ERROR(CheckWritable());
+  {
+    MutexLock lock(append_mu_);
+    if (active->size_bytes() == 0) return absl::OkStatus();
+    MILLRACE_ASSIGN_OR_RETURN(const int64_t first, FirstTimestamp());
+    if (first < 0 || now - absl::FromUnixMillis(first) <= config.segment_age)
+      return absl::OkStatus();
+  }
+  return Roll();
+}
+
+Status PartitionLog::Impl::Roll() {
+  MILLRACE_RETURN_IF_ERROR(CheckWritable());
+  {
+    MutexLock lock(append_mu_);
+    MILLRACE_RETURN_IF_ERROR(append_error);
+    if (active->size_bytes() == 0) return absl::OkStatus();
+    MILLRACE_RETURN_IF_ERROR(RollLocked());
+  }
+  TakeTurn();
+  const Status status = SyncAll();
+  GiveTurn();
+  return status;
+}
+
+}  // namespace millrace::log

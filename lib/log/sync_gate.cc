@@ -1,0 +1,89 @@
+#include "log/sync_gate.h"
+
+#include <fmt/format.h>
+
+#include "base/byte_writer.h"
+#include "base/errors.h"
+#include "base/seeded_bug.h"
+#include "base/status_macros.h"
+#include "env/file_util.h"
+
+namespace millrace::log {
+namespace {
+
+std::string_view TextOf(const Status& status) {
+  const absl::string_view text = status.message();
+  return {text.data(), text.size()};
+}
+
+}  // namespace
+
+SyncGate::SyncGate(FileSystem& files, std::string evidence_path)
+    : files_(files), evidence_path_(std::move(evidence_path)) {}
+
+Status SyncGate::Sync(File& file) {
+  MILLRACE_RETURN_IF_ERROR(failed());
+  Status status = file.Sync();
+  if (!status.ok() && SeededBug(Bug::kRetryFailedSync)) status = file.Sync();
+  return Passed(std::move(status));
+}
+
+Status SyncGate::SyncDir(const std::string& directory) {
+  MILLRACE_RETURN_IF_ERROR(failed());
+  if (SeededBug(Bug::kSkipDirSync)) return absl::OkStatus();
+  return Passed(files_.SyncDir(directory));
+}
+
+Status SyncGate::Passed(Status status) {
+  if (!status.ok() && SeededBug(Bug::kIgnoreFailedSync)) return absl::OkStatus();
+  // A sync of the same file on another thread may have taken the error that is ours too.
+  if (status.ok()) return failed();
+  Fail(status);
+  return status;
+}
+
+Status SyncGate::ReplaceFile(const std::string& path, std::span<const std::byte> bytes) {
+  MILLRACE_RETURN_IF_ERROR(failed());
+  const std::string temporary = fmt::format("{}.tmp", path);
+  const auto write = [&]() -> Status {
+    MILLRACE_ASSIGN_OR_RETURN(const auto file, files_.Open(temporary, OpenMode::kCreate));
+    MILLRACE_RETURN_IF_ERROR(file->Truncate(0));  // a crash may have left a longer one
+    MILLRACE_RETURN_IF_ERROR(file->WriteAt(0, bytes));
+    if (!SeededBug(Bug::kRenameBeforeSync)) MILLRACE_RETURN_IF_ERROR(Sync(*file));
+    return files_.Rename(temporary, path);
+  };
+  if (Status status = write(); !status.ok()) {
+    files_.RemoveFile(temporary).IgnoreError();  // the first error is the one to report
+    return status;
+  }
+  return SyncDir(ParentDir(path));
+}
+
+Status SyncGate::failed() const {
+  if (!is_failed_.load(std::memory_order_acquire)) return absl::OkStatus();
+  MutexLock lock(mu_);
+  return first_failure_;
+}
+
+void SyncGate::Fail(const Status& why) {
+  {
+    MutexLock lock(mu_);
+    if (!first_failure_.ok()) return;
+    first_failure_ = MakeError(
+        ErrorId::kDirectoryFailed,
+        fmt::format(
+            "the data directory accepts nothing more until it is opened anew, since a write "
+            "may have been lost: {}",
+            TextOf(why)),
+        {.persistence = Persistence::kPossiblyPersisted});
+    is_failed_.store(true, std::memory_order_release);
+  }
+  if (evidence_path_.empty()) return;
+  // As far as it goes: the disk has just refused us.
+  auto file = files_.Open(evidence_path_, OpenMode::kCreate);
+  if (!file.ok()) return;
+  (*file)->WriteAt(0, AsBytes(fmt::format("{}\n", TextOf(why)))).IgnoreError();
+  (*file)->Sync().IgnoreError();
+}
+
+}  // namespace millrace::log
