@@ -156,8 +156,8 @@ FileTree::Result FileTree::Rename(std::string_view from, std::string_view to) {
   const Place source = Locate(from);
   const Place target = Locate(to);
   if (source.error != 0) return Failed(source.error);
-  if (source.inode == 0) return Failed(ENOENT);
   if (target.error != 0) return Failed(target.error);
+  if (source.inode == 0) return Failed(ENOENT);
   if (source.inode == kRoot || target.inode == kRoot) return Failed(EBUSY);
   Result result = {.inode = source.inode};
   if (source.inode == target.inode) return result;
@@ -181,9 +181,9 @@ FileTree::Result FileTree::Link(std::string_view from, std::string_view to) {
   const Place target = Locate(to);
   if (source.error != 0) return Failed(source.error);
   if (source.inode == 0) return Failed(ENOENT);
-  if (IsDirectory(source.inode)) return Failed(EPERM);
   if (target.error != 0) return Failed(target.error);
   if (target.inode != 0) return Failed(EEXIST);
+  if (IsDirectory(source.inode)) return Failed(EPERM);
   Result result;
   Set(result, target, source.inode);
   ++links_[source.inode];
