@@ -38,6 +38,7 @@ bool Checker::Invoke(const Op& op) {
   Pending& pending = entry->second;
   if (op.kind == OpKind::kTxn) pending.txn = transactions_.Begin(op, line_);
   if (op.kind == OpKind::kCommitted) registers_.BeginRead(line_);
+  ForgetTrimmed(op);
   if (op.kind == OpKind::kCommit || op.kind == OpKind::kTxn) {
     for (const OffsetOf& entry_of : op.offsets) {
       registers_.BeginWrite({op.group, entry_of.key}, entry_of.offset, line_, pending.txn);
@@ -66,6 +67,7 @@ bool Checker::Complete(const Op& op) {
     return Fail(fmt::format("process {} has no pending operation", op.process));
   }
   CheckTime(op, pending);
+  if (op.type == OpType::kOk) ForgetTrimmed(op);
   if (op.kind == OpKind::kCommitted) registers_.EndRead(pending.line);
   if (Writes(op.kind)) {
     if (pending.txn >= 0) transactions_.End(pending.txn, op.type);
@@ -81,7 +83,6 @@ bool Checker::Complete(const Op& op) {
   if (op.kind == OpKind::kReplica) CompareReplicas(op);
   if (op.kind == OpKind::kFinal) Final(op);
   for (const OffsetOf& entry : op.offsets) {
-    if (op.kind == OpKind::kTrim) records_.Trim(entry.key, entry.offset);
     if (op.kind == OpKind::kSeek) {
       processes_[op.process].places[entry.key].last_read = entry.offset - 1;
     }
@@ -91,6 +92,21 @@ bool Checker::Complete(const Op& op) {
     epoch = std::max(epoch, op.epoch);
   }
   return true;
+}
+
+// From the invoke on, the records may be gone.
+void Checker::ForgetTrimmed(const Op& op) {
+  if (op.kind == OpKind::kTrim) {
+    for (const OffsetOf& entry : op.offsets) records_.Trim(entry.key, entry.offset);
+  }
+  if (op.kind != OpKind::kDeleteTopic) return;
+  for (size_t i = 0; i < names_.size(); ++i) {
+    const auto key = static_cast<int32_t>(i);
+    const std::string_view name = names_.NameOf(key);
+    const std::string_view topic = name.substr(0, name.rfind('-'));
+    if (std::count(op.topics.begin(), op.topics.end(), topic) == 0) continue;
+    records_.Trim(key, std::numeric_limits<int64_t>::max());
+  }
 }
 
 void Checker::CheckTime(const Op& op, const Pending& pending) {

@@ -76,6 +76,7 @@ class Checker {
   bool Complete(const Op& op);
   bool Fail(std::string_view what);
 
+  void ForgetTrimmed(const Op& op);
   void CompleteSends(const Op& op, const Pending& pending);
   void CheckSendOrder(const Op& op);
   void CompleteReads(const Op& op, const Pending& pending);

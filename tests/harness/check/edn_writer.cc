@@ -116,7 +116,9 @@ void EdnWriter::WriteValue(const Op& op, std::string* line) const {
 }
 
 void EdnWriter::Write(const Op& op) {
-  if (op.type == OpType::kAck || op.kind == OpKind::kNote) return;
+  const bool foreign = op.kind == OpKind::kNote || op.kind == OpKind::kCreateTopic ||
+                       op.kind == OpKind::kDeleteTopic || op.kind == OpKind::kTopics;
+  if (op.type == OpType::kAck || foreign) return;
   std::string line = fmt::format("{{:index {}, ", index_++);
   if (op.time_ns >= 0) line += fmt::format(":time {}, ", op.time_ns);
   line += fmt::format(":type :{}, :process {}, :f :{}, :value ", NameOf(op.type), op.process,

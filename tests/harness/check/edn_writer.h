@@ -14,7 +14,7 @@ class EdnWriter {
  public:
   // Borrows both for its whole life.
   EdnWriter(const Names& names, std::ostream& out) : names_(names), out_(out) {}
-  void Write(const Op& op);  // acks and notes, which Jepsen does not know, are left out
+  void Write(const Op& op);  // what Jepsen has no form for is left out
   void Finish();
 
  private:

@@ -13,12 +13,21 @@ constexpr std::pair<OpType, std::string_view> kTypes[] = {
     {OpType::kFail, "fail"},     {OpType::kInfo, "info"},
 };
 constexpr std::pair<OpKind, std::string_view> kKinds[] = {
-    {OpKind::kSend, "send"},     {OpKind::kPoll, "poll"},
-    {OpKind::kTxn, "txn"},       {OpKind::kAssign, "assign"},
-    {OpKind::kSeek, "seek"},     {OpKind::kSubscribe, "subscribe"},
-    {OpKind::kCommit, "commit"}, {OpKind::kCommitted, "committed"},
-    {OpKind::kInit, "init"},     {OpKind::kFinal, "final"},
-    {OpKind::kTrim, "trim"},     {OpKind::kReplica, "replica"},
+    {OpKind::kSend, "send"},
+    {OpKind::kPoll, "poll"},
+    {OpKind::kTxn, "txn"},
+    {OpKind::kAssign, "assign"},
+    {OpKind::kSeek, "seek"},
+    {OpKind::kSubscribe, "subscribe"},
+    {OpKind::kCommit, "commit"},
+    {OpKind::kCommitted, "committed"},
+    {OpKind::kInit, "init"},
+    {OpKind::kFinal, "final"},
+    {OpKind::kTrim, "trim"},
+    {OpKind::kReplica, "replica"},
+    {OpKind::kCreateTopic, "create-topic"},
+    {OpKind::kDeleteTopic, "delete-topic"},
+    {OpKind::kTopics, "topics"},
     {OpKind::kNote, "note"},
 };
 
@@ -107,6 +116,9 @@ class OpParser {
       case OpKind::kAssign:
         return ReadKeys(in, [this](int32_t key) { op_.offsets.push_back({key, -1}); });
       case OpKind::kSubscribe:
+      case OpKind::kCreateTopic:
+      case OpKind::kDeleteTopic:
+      case OpKind::kTopics:
         return ReadTopics(in);
       case OpKind::kSeek:
       case OpKind::kCommit:
@@ -301,6 +313,9 @@ class OpRenderer {
                    [this](const OffsetOf& entry) { Quote(names_.NameOf(entry.key)); });
         return;
       case OpKind::kSubscribe:
+      case OpKind::kCreateTopic:
+      case OpKind::kDeleteTopic:
+      case OpKind::kTopics:
         RenderList(",\"value\":", op.topics, [this](const std::string& topic) { Quote(topic); });
         return;
       case OpKind::kReplica:

@@ -37,7 +37,10 @@ enum class OpKind : uint8_t {
   kFinal,      // this process has read each of these partitions from its log start to its end
   kTrim,       // the log start has moved: what lies below may be gone
   kReplica,    // what one replica holds
-  kNote,       // a remark for the human reader
+  kCreateTopic,
+  kDeleteTopic,
+  kTopics,  // which topics there are
+  kNote,    // a remark for the human reader
 };
 
 std::string_view NameOf(OpType type);
@@ -92,7 +95,7 @@ struct Op {
   // offsets that a txn commits.
   std::vector<OffsetOf> offsets;
   std::vector<OffsetOf> seeks;      // of kAssign: positions that it sets
-  std::vector<std::string> topics;  // of kSubscribe
+  std::vector<std::string> topics;  // of kSubscribe, kCreateTopic, kDeleteTopic, kTopics
   std::vector<OffsetOf> high_watermarks;
   std::vector<OffsetOf> last_stable_offsets;
   std::vector<int32_t> rebalanced;  // partitions that came or went while the op ran

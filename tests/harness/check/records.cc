@@ -156,7 +156,7 @@ void Records::CheckGaps(int32_t key, const Partition& partition) {
 void Records::CheckUnread(int32_t key, const Partition& partition) {
   for (const auto& [value, record] : partition.by_value) {
     if (record.read || record.fate != Fate::kAcknowledged) continue;
-    if (record.offset >= 0 && record.offset < partition.log_start) continue;
+    if (partition.log_start > 0 && record.offset < partition.log_start) continue;
     const bool missing = IsMissing(key, record);
     if (missing && record.txn >= 0) continue;  // Transactions::Finish knows which anomaly it is
     report_.Add(missing ? Anomaly::kLostWrite : Anomaly::kUnseen,

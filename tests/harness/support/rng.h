@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 
 namespace millrace::harness {
 
@@ -24,7 +25,7 @@ class Rng {
   bool OneIn(uint64_t count) { return Below(count) == 0; }
   template <typename List>
   auto& Pick(List& list) {
-    return list[Below(list.size())];
+    return list[Below(std::size(list))];
   }
 
  private:

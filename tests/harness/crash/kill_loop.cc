@@ -1,0 +1,196 @@
+// Kills a process that works on a real directory, again and again, at any moment and at every kill
+// point, and checks each time that what it had acknowledged is there.
+//   kill_loop --child PROGRAM [--seed S] [--cycles N] [--dir WORK] [--lie LIE] [--self-test 1]
+// Without --cycles the environment's MILLRACE_KILL_CYCLES says how many. --self-test lets the child
+// lie in every way it knows, and succeeds when each lie is noticed.
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "base/kill_point.h"
+#include "harness/crash/run_child.h"
+#include "harness/crash/witness.h"
+#include "harness/support/arguments.h"
+#include "harness/support/rng.h"
+
+namespace millrace::harness {
+namespace {
+
+constexpr int kRunsPerDirectory = 20;
+constexpr uint64_t kDefaultCycles = 200;
+// A run of at least this many cycles for each kill point must hit each of them kWantedHits times.
+constexpr uint64_t kCyclesPerPoint = 60;
+constexpr uint64_t kWantedHits = 20;
+
+struct Settings {
+  std::string child;
+  std::string work;
+  std::string lie = "none";
+  uint64_t seed = 1;
+  uint64_t cycles = kDefaultCycles;
+};
+
+struct Totals {
+  uint64_t checked = 0;  // kills after which everything was read and judged
+  uint64_t lost = 0;
+  uint64_t wrong = 0;
+};
+
+class KillLoop {
+ public:
+  explicit KillLoop(Settings settings) : settings_(std::move(settings)), rng_(settings_.seed) {
+    for (const KillPointInfo& info : kAllKillPoints) points_.push_back({info.name});
+    // More cycles need a kill at a point than at a moment: the points are many.
+  }
+
+  // Stops at the first directory that is not right.
+  Totals Run(bool quiet) {
+    for (int number = 0; totals_.checked < settings_.cycles && IsClean(); ++number) {
+      UseDirectory(fmt::format("{}/{}", settings_.work, number), quiet);
+    }
+    return totals_;
+  }
+  bool IsClean() const { return totals_.lost + totals_.wrong == 0; }
+
+  // Prints how often each point was hit; false if that is too seldom for so many cycles.
+  bool CheckPoints() const {
+    bool enough = true;
+    for (const Point& point : points_) {
+      std::cout << fmt::format("  kill point {:<28}{:>6} hits\n", point.name, point.hits);
+      enough = enough && point.hits >= kWantedHits;
+    }
+    return enough || settings_.cycles < kCyclesPerPoint * points_.size();
+  }
+
+ private:
+  struct Point {
+    std::string_view name;
+    uint64_t hits = 0;
+    int64_t most = 1;  // the largest count that a run was seen to reach, about
+  };
+
+  void UseDirectory(const std::string& directory, bool quiet) {
+    Witness witness(/*use_checker=*/true);
+    ChildCommand command{.program = settings_.child, .directory = directory, .lie = settings_.lie};
+    std::filesystem::create_directories(settings_.work);
+    uint64_t kills = 0;
+    for (int run = 0; run < kRunsPerDirectory; ++run) {
+      command.seed = rng_.Next() >> 1;
+      command.first_process = run * 1'000;
+      kills += RunOnce(command, witness) ? 1 : 0;
+      if (witness.lost() + witness.wrong() > 0) break;
+    }
+    command.first_process = kRunsPerDirectory * 1'000;
+    if (VerifyDirectory(command, witness)) {
+      totals_.checked += kills;
+    } else {
+      witness.Wrong("the directory could not be read to its end");
+    }
+    witness.Finish();
+    totals_.lost += witness.lost();
+    totals_.wrong += witness.wrong();
+    if (witness.lost() + witness.wrong() > 0 && !quiet) return witness.Report(directory);
+    std::filesystem::remove_all(directory);
+  }
+
+  // True if the child was killed before it had ended by itself.
+  bool RunOnce(ChildCommand& command, Witness& witness) {
+    witness.BeginRun(ExpectedState::Durability::kSynced);
+    command.kill_point.clear();
+    CutPlan plan;
+    Point* point = nullptr;
+    const uint64_t dice = rng_.Below(100);
+    if (dice < 60 && !points_.empty()) {
+      // Those that were hit least come first, so that none is forgotten.
+      point = &*std::min_element(points_.begin(), points_.end(),
+                                 [](const auto& a, const auto& b) { return a.hits < b.hits; });
+      if (rng_.OneIn(2)) point = &rng_.Pick(points_);
+      command.kill_point = point->name;
+      command.kill_count = rng_.Between(1, point->most);
+    } else if (dice < 90) {
+      plan.after_ready = std::chrono::microseconds(rng_.Below(12'000));
+    } else {
+      plan.after_start = std::chrono::microseconds(rng_.Below(15'000));
+    }
+    ChildProcess child(command.Words());
+    const bool cut = WatchChild(child, plan, witness);
+    if (cut) child.Kill();
+    FinishChild(child, witness);
+    if (point == nullptr) return child.WasKilled();
+    // Aim further into the run as long as the runs get that far.
+    point->hits += child.WasKilled() ? 1 : 0;
+    point->most = child.WasKilled() ? std::min<int64_t>(point->most * 2, 256)
+                                    : std::max<int64_t>(point->most / 2, 1);
+    return child.WasKilled();
+  }
+
+  const Settings settings_;
+  Rng rng_;
+  std::vector<Point> points_;
+  Totals totals_;
+};
+
+int RunKillLoop(const Settings& settings) {
+  KillLoop loop(settings);
+  const auto start = SteadyClock::now();
+  Totals totals = loop.Run(/*quiet=*/false);
+  const std::chrono::duration<double> took = SteadyClock::now() - start;
+  if (!loop.CheckPoints()) {
+    std::cout << fmt::format("  WRONG: a kill point was hit less than {} times\n", kWantedHits);
+    ++totals.wrong;
+  }
+  std::cout << fmt::format("  {:.0f} cycles/s\n",
+                           static_cast<double>(totals.checked) / took.count());
+  std::cout << fmt::format("harness=kill-loop checked={} lost={} wrong={}\n", totals.checked,
+                           totals.lost, totals.wrong);
+  return totals.checked > 0 && totals.lost + totals.wrong == 0 ? 0 : 1;
+}
+
+int RunSelfTest(Settings settings) {
+  settings.cycles = std::min<uint64_t>(settings.cycles, 200);
+  uint64_t checked = 0, wrong = 0;
+  for (const char* lie : {"ack-first", "send-twice", "other-bytes", "commit-first", "swap"}) {
+    settings.lie = lie;
+    KillLoop loop(settings);
+    const Totals totals = loop.Run(/*quiet=*/true);
+    std::cout << fmt::format("  {}: {} after {} kills (lost={} wrong={})\n", lie,
+                             loop.IsClean() ? "NOT NOTICED" : "noticed", totals.checked,
+                             totals.lost, totals.wrong);
+    ++checked;
+    wrong += loop.IsClean() ? 1 : 0;
+  }
+  std::cout << fmt::format("harness=kill-loop-notices checked={} lost=0 wrong={}\n", checked,
+                           wrong);
+  return wrong == 0 ? 0 : 1;
+}
+
+int Main(int argc, char** argv) {
+  Arguments arguments(argc, argv);
+  Settings settings;
+  settings.child = arguments.Text("child", "");
+  settings.seed = arguments.Number("seed", arguments.FromEnvironment("MILLRACE_KILL_SEED", 1));
+  settings.cycles =
+      arguments.Number("cycles", arguments.FromEnvironment("MILLRACE_KILL_CYCLES", kDefaultCycles));
+  settings.work = arguments.Text(
+      "dir", fmt::format("{}/millrace-kill-loop-{}",
+                         std::filesystem::temp_directory_path().string(), ::getpid()));
+  settings.lie = arguments.Text("lie", "none");
+  const bool self_test = arguments.Number("self-test", 0) != 0;
+  arguments.RefuseOthers();
+  if (settings.child.empty()) Fatal("--child is needed");
+  std::cout << fmt::format("seed={} cycles={}\n", settings.seed, settings.cycles) << std::flush;
+  const int result = self_test ? RunSelfTest(settings) : RunKillLoop(settings);
+  if (result == 0) std::filesystem::remove_all(settings.work);
+  return result;
+}
+
+}  // namespace
+}  // namespace millrace::harness
+
+int main(int argc, char** argv) { return millrace::harness::Main(argc, argv); }
