@@ -58,6 +58,7 @@ class Client {
 
  private:
   friend class Broker;
+  friend struct ClientAccess;
   friend StatusOr<Client> Open(std::string_view, ClientOptions);
   struct Impl;
   explicit Client(std::shared_ptr<Impl> impl);

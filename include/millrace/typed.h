@@ -1,18 +1,20 @@
 // millrace/typed.h - typed topics through a Serde. Header-only, over the raw API.
 #pragma once
 #include <concepts>
-#include <cstring>
-#include <iterator>
+#include <cstddef>
 #include <string>
 #include <type_traits>
 #include <utility>
 
-#include "millrace/client.h"
+#include "absl/status/status.h"
+#include "millrace/bytes.h"
+#include "millrace/record.h"
+#include "millrace/status.h"
 
 namespace millrace {
 
-// A stateless or copyable object that turns T into bytes and back. Null is passed through as
-// nullopt by the library, so a Serde never sees it.
+// A stateless or copyable object that turns T into bytes and back. It never sees null: a
+// tombstone's value, and a missing key, are told apart before.
 template <typename S, typename T>
 concept SerdeFor = std::copyable<S> && requires(const S s, const T& v, std::string& out, Bytes in) {
   { s.Serialize(v, out) } -> std::same_as<Status>;
@@ -27,6 +29,7 @@ struct StringSerde {
   StatusOr<std::string> Deserialize(Bytes in) const { return std::string(in.str()); }
 };
 template <std::integral I>
+  requires(!std::same_as<I, bool>)
 struct BigEndianSerde {  // Kafka's Integer/Long serializers
   Status Serialize(const I& v, std::string& out) const {
     out.resize(sizeof(I));
@@ -48,6 +51,7 @@ struct DefaultSerde;
 template <>
 struct DefaultSerde<std::string> : StringSerde {};
 template <std::integral I>
+  requires(!std::same_as<I, bool>)
 struct DefaultSerde<I> : BigEndianSerde<I> {};
 template <typename T>
   requires requires { typename T::millrace_serde; }
@@ -65,22 +69,31 @@ class Topic {
     std::string kb, vb;
     if (Status s = ks_.Serialize(k, kb); !s.ok()) return s;
     if (Status s = vs_.Serialize(v, vb); !s.ok()) return s;
-    return ProducerRecord{.topic = name_, .key = std::move(kb), .value = std::move(vb)};
+    return ProducerRecord{
+        .topic = std::string(name_), .key = std::move(kb), .value = std::move(vb)};
   }
-  ProducerRecord Tombstone(const K& k) const {
+  // Deletes the key from a compacted topic.
+  StatusOr<ProducerRecord> Tombstone(const K& k) const {
     std::string kb;
-    (void)ks_.Serialize(k, kb);
-    return ProducerRecord{.topic = name_, .key = std::move(kb)};
+    if (Status s = ks_.Serialize(k, kb); !s.ok()) return s;
+    return ProducerRecord{.topic = std::string(name_), .key = std::move(kb)};
   }
 
-  // A typed look at a raw record. Decoding is lazy and its failure belongs to this record alone:
-  // one bad record never fails a Poll.
+  // A typed look at a raw record; lives as long as the record and this topic. Decoding is lazy and
+  // its failure belongs to this record alone: one bad record never fails a Poll.
   class View {
    public:
     View(const Topic* t, RecordView r) : t_(t), r_(r) {}
     const RecordView& raw() const { return r_; }
-    StatusOr<K> key() const { return t_->ks_.Deserialize(r_.key()); }
-    StatusOr<V> value() const { return t_->vs_.Deserialize(r_.value()); }
+    // kNotFound: the record has none (for a value: a tombstone).
+    StatusOr<K> key() const {
+      if (r_.key().is_null()) return absl::NotFoundError("the record has no key");
+      return t_->ks_.Deserialize(r_.key());
+    }
+    StatusOr<V> value() const {
+      if (is_tombstone()) return absl::NotFoundError("the record is a tombstone");
+      return t_->vs_.Deserialize(r_.value());
+    }
     bool is_tombstone() const { return r_.is_tombstone(); }
 
    private:

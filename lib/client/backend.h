@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "client/logger.h"
 #include "millrace/client.h"
+#include "millrace/env.h"
 
 // The seam of the client: what Producer, Consumer and Admin need of a backend. `embedded` stands on
 // broker::Broker; another one may speak to a Kafka cluster. It is cut at whole producers and
@@ -102,6 +104,8 @@ class Backend {
   virtual std::shared_ptr<AdminBackend> MakeAdmin() = 0;
   virtual Capabilities capabilities() const = 0;
   virtual void VisitMetrics(const std::function<void(const MetricPoint&)>& fn) const = 0;
+  virtual std::shared_ptr<Clock> clock() const = 0;
+  virtual std::shared_ptr<Logger> logger() const = 0;
 };
 
 }  // namespace millrace::client

@@ -21,6 +21,9 @@ class EmbeddedBackend final : public Backend {
   Capabilities capabilities() const override;
   void VisitMetrics(const std::function<void(const MetricPoint&)>& fn) const override;
 
+  std::shared_ptr<Clock> clock() const override { return context_->clock; }
+  std::shared_ptr<Logger> logger() const override { return context_->log; }
+
   Context& context() const { return *context_; }
 
  private:

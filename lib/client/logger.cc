@@ -30,7 +30,7 @@ class StderrSink : public LogSink {
     for (const auto& [name, value] : fields)
       fmt::format_to(std::back_inserter(line), " {}={}", name, value);
     line += '\n';
-    std::fwrite(line.data(), 1, line.size(), stderr);
+    std::fputs(line.c_str(), stderr);
   }
 };
 

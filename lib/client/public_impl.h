@@ -25,4 +25,10 @@ struct Client::Impl {
   std::shared_ptr<client::Backend> backend;
 };
 
+struct ClientAccess {
+  static const std::shared_ptr<client::Backend>& BackendOf(const Client& client) {
+    return client.impl_->backend;
+  }
+};
+
 }  // namespace millrace
