@@ -70,6 +70,7 @@ class Recovery {
   Status LoadProducers();
   Status ReplayProducers(Offset from, Offset to);
   StatusOr<ProducerState> ReadSnapshot(Offset offset);
+  void KeepEpochNumbers();
   Status HandOver();
 
   void Note(std::string text) { log_.report.notes.push_back(std::move(text)); }
@@ -89,6 +90,7 @@ class Recovery {
 
   EpochCache epochs_;
   std::string epochs_in_file_;
+  int32_t latest_in_file_ = -1;  // of a file that was not believed
   ProducerState producers_;
   std::vector<DamagedRange> damage_;
 

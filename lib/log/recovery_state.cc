@@ -24,6 +24,7 @@ Status Recovery::LoadEpochs() {
       epochs_in_file_ = text;
       return absl::OkStatus();
     }
+    if (parsed.ok()) latest_in_file_ = parsed->latest();
   }
   const bool has_data =
       std::ranges::any_of(found_, [](const Found& f) { return f.file_bytes > 0; });
@@ -105,9 +106,19 @@ Status Recovery::ReplayProducers(Offset from, Offset to) {
   return absl::OkStatus();
 }
 
+// An epoch number is not given out twice, even if no batch of it has survived. What a file says
+// that nobody vouches for counts within reason: a flipped bit must not use up all numbers.
+void Recovery::KeepEpochNumbers() {
+  constexpr int32_t kMaxJump = 1000;
+  epochs_.CutBack(expected_);
+  const int32_t known = std::max(epochs_.latest(), mark_.has_value() ? mark_->leader_epoch : -1);
+  if (latest_in_file_ > known && latest_in_file_ - known <= kMaxJump)
+    epochs_.Assign(latest_in_file_, expected_);
+}
+
 // Everything becomes the log's; then what the last writer left unsynced is synced.
 Status Recovery::HandOver() {
-  epochs_.CutBack(expected_);
+  KeepEpochNumbers();
   std::string text = epochs_.Format();
   if (text != epochs_in_file_ && !epochs_.entries().empty() && !log_.read_only)
     MILLRACE_RETURN_IF_ERROR(log_.gate.ReplaceFile(log_.PathOf(kEpochFile), AsBytes(text)));

@@ -1,0 +1,283 @@
+#include "log/log_model.h"
+
+#include <fmt/format.h>
+
+#include "base/errors.h"
+#include "record/codec.h"
+#include "record/record_reader.h"
+
+namespace millrace::log {
+namespace {
+
+bool MayBeThere(const Status& status) {
+  const auto detail = DetailOf(status);
+  return detail.has_value() && detail->persistence != Persistence::kNotPersisted;
+}
+
+StatusOr<std::vector<std::string>> ValuesOf(const record::BatchHeader& header,
+                                            std::span<const std::byte> batch) {
+  auto payload = record::ExpandedPayload(header, batch, 1 << 20, TestPool());
+  if (!payload.ok()) return payload.status();
+  std::vector<std::string> values;
+  record::RecordReader reader(header, payload->records);
+  record::RecordFields fields;
+  while (reader.Next(&fields)) values.emplace_back(fields.value.str());
+  if (!reader.status().ok()) return reader.status();
+  return values;
+}
+
+std::string Shortened(const std::vector<std::string>& values) {
+  std::string text;
+  for (const auto& value : values) text += fmt::format(" {}", value.substr(0, value.find('.')));
+  return text;
+}
+
+// The batch that the log holds at `base`, against what the journal allows there.
+Finding CheckBatch(const Journal& journal, const record::BatchHeader& header,
+                   const std::vector<std::string>& values) {
+  const auto it = journal.batches.find(header.base_offset);
+  if (it == journal.batches.end())
+    return {.what = fmt::format("a batch at offset {} that nobody wrote:{}", header.base_offset,
+                                Shortened(values))};
+  const auto& candidates = it->second;
+  for (auto at = candidates.rbegin(); at != candidates.rend(); ++at) {
+    if (at->values == values && at->producer_id == header.producer_id) return {};
+    // Only the last answered one can have been acknowledged.
+    if (at->answered && header.base_offset < journal.acknowledged) break;
+  }
+  return {.what = fmt::format("the batch at offset {} holds:{}, written was:{}", header.base_offset,
+                              Shortened(values), Shortened(candidates.back().values))};
+}
+
+Finding CheckContents(PartitionLog& log, const Journal& journal) {
+  Offset from = log.log_start();
+  if (from < journal.start_acknowledged)
+    return {.what = fmt::format("the log starts at {}, deleted was up to {}", from,
+                                journal.start_acknowledged)};
+  if (from > journal.start_asked)
+    return {.lost = true,
+            .what = fmt::format("the log starts at {}, deleted was only up to {}", from,
+                                journal.start_asked)};
+  if (log.log_end() < journal.acknowledged)
+    return {.lost = true,
+            .what = fmt::format("the log ends at {}, acknowledged was up to {}", log.log_end(),
+                                journal.acknowledged)};
+  while (from < log.log_end()) {
+    const auto read = log.Read(from, log.log_end(), 1 << 20, TestPool());
+    if (!read.ok() || read->bytes.empty())
+      return {.lost = from < journal.acknowledged,
+              .what = fmt::format("offset {} of [{}, {}), acknowledged up to {}: {}", from,
+                                  log.log_start(), log.log_end(), journal.acknowledged,
+                                  read.ok() ? "nothing is read" : read.status().ToString())};
+    for (auto rest = read->bytes; !rest.empty();) {
+      const auto header = OrFail(record::ParseHeader(rest));
+      const auto batch = rest.first(header.size_bytes());
+      rest = rest.subspan(header.size_bytes());
+      const auto values = ValuesOf(header, batch);
+      if (!values.ok()) return {.what = values.status().ToString()};
+      if (Finding f = CheckBatch(journal, header, *values); !f.ok()) return f;
+    }
+    from = read->next_offset;
+  }
+  return {};
+}
+
+// The last batches of each producer that the log holds are recognised when they are sent again.
+Finding CheckProducers(PartitionLog& log, const Journal& journal) {
+  std::map<int64_t, std::vector<std::pair<Offset, const Journal::Batch*>>> by_producer;
+  for (const auto& [base, candidates] : journal.batches) {
+    const Journal::Batch& batch = candidates.back();
+    if (base >= log.log_start() && base < log.log_end() && batch.producer_id >= 0)
+      by_producer[batch.producer_id].push_back({base, &batch});
+  }
+  for (const auto& [id, batches] : by_producer) {
+    for (size_t i = batches.size() - std::min<size_t>(batches.size(), 2); i < batches.size(); ++i) {
+      const auto& [base, batch] = batches[i];
+      if (base >= journal.acknowledged) continue;  // which one of several it is, nobody knows
+      auto bytes = MakeProducerBatch(batch->values, id, batch->producer_epoch, batch->sequence);
+      const auto again = log.Append(bytes, {.leader_epoch = log.latest_epoch()}, true);
+      if (!again.ok() || !again->duplicate || again->base_offset != base)
+        return {.what = fmt::format("producer {} sends the batch at offset {} again: {}", id, base,
+                                    again.ok() ? fmt::format("appended at {}", again->base_offset)
+                                               : again.status().ToString())};
+    }
+  }
+  return {};
+}
+
+Finding OpenAndCheck(OneLog& log, const Journal& journal, const CheckOptions& options) {
+  if (const Status status = log.TryOpen(); !status.ok())
+    return {.lost = journal.acknowledged > 0, .what = fmt::format("open: {}", status.ToString())};
+  const RecoveryReport& report = log->recovery();
+  if (!report.damage.empty() && !options.damage_allowed)
+    return {.what = fmt::format("damage is reported: {} [{}, {}) {}", report.damage[0].file,
+                                report.damage[0].first_offset, report.damage[0].end_offset,
+                                report.damage[0].what)};
+  if (log->latest_epoch() < journal.epoch_used)
+    return {.what = fmt::format("leader epoch {} is known, {} was used", log->latest_epoch(),
+                                journal.epoch_used)};
+  if (Finding f = CheckContents(*log, journal); !f.ok()) return f;
+  return CheckProducers(*log, journal);
+}
+
+}  // namespace
+
+LogDriver::LogDriver(FileSystem& files, const LogConfig& config, uint64_t seed)
+    : log_(files, config), random_(seed) {}
+
+bool LogDriver::Ok(const Status& status) {
+  if (!status.ok()) last_error_ = status;
+  return status.ok();
+}
+
+bool LogDriver::Open() {
+  if (!Ok(log_.TryOpen())) return false;
+  // As its owner does: an unclean open begins a new leader epoch.
+  journal_.epoch =
+      std::max(journal_.epoch, log_->latest_epoch() + (log_->recovery().clean ? 0 : 1));
+  return true;
+}
+
+bool LogDriver::Close() {
+  const Offset end = log_->log_end();
+  if (!Ok(log_.TryClose())) return false;
+  journal_.acknowledged = std::max(journal_.acknowledged, end);
+  return true;
+}
+
+bool LogDriver::Kill() {
+  if (log_.log != nullptr) log_.Drop();
+  return Open();
+}
+
+std::vector<std::string> LogDriver::NewValues(size_t records, size_t value_bytes) {
+  std::vector<std::string> values;
+  for (size_t i = 0; i < records; ++i) {
+    std::string value = fmt::format("v{}.", next_value_++);
+    const size_t size = value_bytes > 0 ? value_bytes : random_.Below(120);
+    while (value.size() < size) value.push_back(static_cast<char>('a' + random_.Below(26)));
+    values.push_back(std::move(value));
+  }
+  return values;
+}
+
+bool LogDriver::AppendBatch(Journal::Batch batch) {
+  auto bytes = batch.producer_id < 0 ? MakeBatch(batch.values)
+                                     : MakeProducerBatch(batch.values, batch.producer_id,
+                                                         batch.producer_epoch, batch.sequence);
+  const Offset end = log_->log_end();
+  const int32_t epoch = std::max({0, journal_.epoch, log_->latest_epoch()});
+  const auto appended = log_->Append(bytes, {.leader_epoch = epoch}, false);
+  if (!Ok(appended.status())) {
+    if (MayBeThere(appended.status())) journal_.batches[end].push_back(std::move(batch));
+    return false;
+  }
+  journal_.epoch = epoch;
+  journal_.epoch_used = std::max(journal_.epoch_used, epoch);
+  if (appended->duplicate) return true;
+  batch.answered = true;
+  journal_.batches[appended->base_offset].push_back(std::move(batch));
+  return true;
+}
+
+bool LogDriver::Append(size_t records, size_t value_bytes) {
+  if (log_.log == nullptr) return false;
+  return AppendBatch({.values = NewValues(records, value_bytes)});
+}
+
+bool LogDriver::AppendFrom(int64_t producer_id, size_t records) {
+  if (log_.log == nullptr) return false;
+  int32_t& sequence = sequences_[producer_id];
+  const Journal::Batch batch{.values = NewValues(records, 0),
+                             .producer_id = producer_id,
+                             .producer_epoch = 0,
+                             .sequence = sequence};
+  // As a client does: once more, with the same sequence.
+  if (!AppendBatch(batch) && !AppendBatch(batch)) return false;
+  sequence += static_cast<int32_t>(records);
+  return true;
+}
+
+bool LogDriver::Sync() {
+  if (log_.log == nullptr) return false;
+  const Offset end = log_->log_end();
+  if (!Ok(log_->SyncTo(end))) return false;
+  journal_.acknowledged = std::max(journal_.acknowledged, end);
+  return true;
+}
+
+bool LogDriver::Roll() { return log_.log != nullptr && Ok(log_->Roll()); }
+
+bool LogDriver::DeleteBefore(Offset offset) {
+  if (log_.log == nullptr) return false;
+  offset = std::min(offset, log_->synced_end());
+  journal_.start_asked = std::max(journal_.start_asked, offset);
+  if (!Ok(log_->DeleteRecordsBefore(offset, log_->synced_end()))) return false;
+  journal_.start_acknowledged = std::max(journal_.start_acknowledged, offset);
+  return true;
+}
+
+bool LogDriver::Retain(absl::Duration age) {
+  if (log_.log == nullptr) return false;
+  LogConfig config = log_.config;
+  config.retention = absl::ZeroDuration();
+  log_->SetConfig(config);
+  // The most that it may remove: everything that is synced.
+  journal_.start_asked = std::max(journal_.start_asked, log_->synced_end());
+  const bool ok =
+      Ok(log_->ApplyRetention(absl::FromUnixMillis(kT0) + age, log_->synced_end()).status());
+  log_->SetConfig(log_.config);
+  if (ok) journal_.start_acknowledged = std::max(journal_.start_acknowledged, log_->log_start());
+  return ok;
+}
+
+bool LogDriver::WriteMarks() {
+  return log_.directory != nullptr && Ok(log_.directory->WriteMarks());
+}
+
+bool LogDriver::Scrub() {
+  if (log_.log == nullptr) return false;
+  for (int i = 0; i < 100; ++i) {
+    const auto done = log_->Scrub(1 << 20, TestPool());
+    if (!Ok(done.status())) return false;
+    if (*done) return true;
+  }
+  last_error_ = absl::InternalError("the scrub does not come to an end");
+  return false;
+}
+
+bool LogDriver::ReleaseIdle() {
+  if (log_.log == nullptr) return false;
+  log_->ReleaseIdle();
+  log_->ReleaseIdle();
+  return true;
+}
+
+std::string LogDriver::CheckLive() {
+  if (log_.log == nullptr) return "";
+  return CheckContents(*log_, journal_).what;
+}
+
+Finding CheckDisk(std::shared_ptr<testing::SimulatedDisk> disk, const LogConfig& config,
+                  Journal journal, const CheckOptions& options) {
+  LogDriver next(*disk, config, options.seed);
+  next.journal() = std::move(journal);
+  Journal& known = next.journal();
+  if (Finding f = OpenAndCheck(next.log(), known, options); !f.ok()) return f;
+  // What is there now stays there.
+  known.acknowledged = std::max(known.acknowledged, next.log()->log_end());
+  known.start_acknowledged = next.log()->log_start();
+  known.start_asked = std::max(known.start_asked, known.start_acknowledged);
+  std::erase_if(known.batches, [&](const auto& b) { return b.first >= next.log()->log_end(); });
+  known.epoch = next.log()->latest_epoch() + 1;
+  if (!next.Append(2) || !next.Sync() || !next.Append(1))
+    return {.what = fmt::format("appending on: {}", next.last_error().ToString())};
+  next.log().Drop();
+  disk = disk->PowerCut(options.seed, testing::CutMode::kAdversarial);
+  OneLog after(*disk, config);
+  Finding f = OpenAndCheck(after, known, options);
+  if (!f.ok()) f.what = fmt::format("after a second cut: {}", f.what);
+  return f;
+}
+
+}  // namespace millrace::log

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "env/split_mix.h"
+#include "log/log_fixture.h"
+#include "millrace/testing/simulated_disk.h"
+
+namespace millrace::log {
+
+// What was asked of one log and what it answered: so much may be believed of its disk afterwards.
+struct Journal {
+  struct Batch {
+    std::vector<std::string> values;
+    int64_t producer_id = -1;
+    int16_t producer_epoch = -1;
+    int32_t sequence = -1;
+    bool answered = false;  // Append said OK
+  };
+  // By base offset. The last answered one is what the log holds; the others may be there after a
+  // cut as long as nothing at that offset was acknowledged.
+  std::map<Offset, std::vector<Batch>> batches;
+  Offset acknowledged = 0;        // SyncTo said OK up to here
+  Offset start_acknowledged = 0;  // the log start is at least here
+  Offset start_asked = 0;         // and at most here
+  int32_t epoch = 0;              // of the next append
+  int32_t epoch_used = -1;        // of one that was answered
+};
+
+// Runs a workload against one log and keeps the journal. A step that fails returns false; a
+// workload stops there when the disk is frozen, and goes on otherwise.
+class LogDriver {
+ public:
+  LogDriver(FileSystem& files, const LogConfig& config, uint64_t seed);
+
+  bool Open();
+  bool Close();
+  bool Kill();  // and open again
+  bool Append(size_t records = 1, size_t value_bytes = 0);
+  bool AppendFrom(int64_t producer_id, size_t records = 1);  // idempotent, with its next sequence
+  bool Sync();
+  bool Roll();
+  bool DeleteBefore(Offset offset);
+  bool Retain(absl::Duration age);
+  bool WriteMarks();
+  bool Scrub();
+  bool ReleaseIdle();
+  // Everything that is acknowledged can be read, here and now; a message when it cannot.
+  std::string CheckLive();
+
+  OneLog& log() { return log_; }
+  Journal& journal() { return journal_; }
+  SplitMix64& random() { return random_; }
+  const Status& last_error() const { return last_error_; }
+
+ private:
+  bool Ok(const Status& status);
+  std::vector<std::string> NewValues(size_t records, size_t value_bytes);
+  bool AppendBatch(Journal::Batch batch);
+
+  OneLog log_;
+  Journal journal_;
+  SplitMix64 random_;
+  int next_value_ = 0;
+  std::map<int64_t, int32_t> sequences_;
+  Status last_error_;
+};
+
+// What a checker found. `lost`: acknowledged records are gone; otherwise something wrong is there.
+struct Finding {
+  bool lost = false;
+  std::string what;
+  bool ok() const { return what.empty(); }
+};
+
+struct CheckOptions {
+  bool damage_allowed = false;  // the disk itself was at fault
+  uint64_t seed = 1;
+};
+
+// Opens the disk as its next user would and compares all of it with the journal; then appends,
+// syncs, cuts the power again and compares once more.
+Finding CheckDisk(std::shared_ptr<testing::SimulatedDisk> disk, const LogConfig& config,
+                  Journal journal, const CheckOptions& options);
+
+struct Workload {
+  std::string name;
+  LogConfig config;
+  std::function<void(LogDriver&)> run;
+};
+const std::vector<Workload>& AllWorkloads();
+
+}  // namespace millrace::log
