@@ -16,8 +16,8 @@
 #include "millrace/status.h"
 #include "millrace/topic_partition.h"
 
-// Consumer groups by server-side assignment (KIP-848), as a state machine: events and the time go in,
-// answers and records for __consumer_offsets come out. No files, threads, clock or socket.
+// Consumer groups by server-side assignment (KIP-848), as a state machine: events and the time go
+// in, answers and records for __consumer_offsets come out. No files, threads, clock or socket.
 namespace millrace::coordinator {
 
 // One record of __consumer_offsets, in Kafka's format. No value is a tombstone.
@@ -55,8 +55,8 @@ struct Heartbeat {
   std::optional<std::string> topic_pattern;  // RE2, matched whole; "" ends a pattern subscription
   std::optional<std::string> assignor;       // "uniform" (default) or "range"
   std::optional<std::vector<TopicPartition>> owned;
-  // A member in this process has no session: its heart is the process. It is removed when `poll_timeout`
-  // passes without a Heartbeat or Touch. A member on the wire uses session_timeout.
+  // A member in this process has no session: its heart is the process. It is removed when
+  // `poll_timeout` passes without a Heartbeat or Touch. A member on the wire uses session_timeout.
   bool in_process = true;
   absl::Duration poll_timeout = absl::Minutes(5);
   absl::Duration session_timeout = absl::Seconds(45);
@@ -66,9 +66,9 @@ struct Heartbeat {
 struct HeartbeatReply {
   std::string member_id;
   int32_t member_epoch = 0;
-  // What the member may own now; unset when it has not changed since the last reply. The member first
-  // gives up what is missing here and says so in `owned` of its next heartbeat.
-  std::optional<std::vector<TopicPartition>> assignment;
+  // What the member may own now; unset when it has not changed since the last reply. The member
+  // first gives up what is missing here and says so in `owned` of its next heartbeat.
+  std::optional<std::vector<TopicPartition>> assignment = {};
 };
 
 struct CommittedOffset {
@@ -80,7 +80,7 @@ struct CommittedOffset {
 
 struct OffsetCommit {
   std::string group;
-  std::string member_id;      // empty with epoch -1: a consumer outside of group management, allowed
+  std::string member_id;  // empty with epoch -1: a consumer outside of group management, allowed
   int32_t member_epoch = -1;  // only while the group has no members
   std::map<TopicPartition, CommittedOffset> offsets;
 };
@@ -110,13 +110,14 @@ struct GroupLimits {
   size_t max_metadata_bytes = 4096;  // of one committed offset
 };
 
-// All groups of one broker. Each call changes the state at once and returns the records that say so.
-// If writing them fails, throw this object away and replay the log into a new one (the host's duty).
-// Belongs to one thread at a time: the host holds a lock around it. Deterministic: the same calls in the
-// same order give the same answers.
+// All groups of one broker. Each call changes the state at once and returns the records that say
+// so. If writing them fails, throw this object away and replay the log into a new one (the host's
+// duty). Belongs to one thread at a time: the host holds a lock around it. Deterministic: the same
+// calls in the same order give the same answers.
 class GroupCoordinator {
  public:
-  // `incarnation` names this opening of the data directory (uuid text); in-process members of any other one are fenced.
+  // `incarnation` names this opening of the data directory (uuid text); in-process members of any
+  // other one are fenced.
   explicit GroupCoordinator(std::string incarnation, GroupLimits limits = {});
   ~GroupCoordinator();
 
@@ -133,17 +134,19 @@ class GroupCoordinator {
   // Removes members whose time is over, and recomputes groups whose topics changed.
   std::vector<StateRecord> Tick(absl::Time now, const TopicsView& topics);
   absl::Time NextDeadline() const;  // when Tick has something to do; InfiniteFuture when never
-  // Grows whenever an assignment of the group may have changed, so that an idle member need not ask.
+  // Grows whenever an assignment of the group may have changed, so that an idle member need not
+  // ask.
   uint64_t GroupVersion(std::string_view group) const;
 
   // ---- offsets
   StatusOr<Decision<std::monostate>> OnCommit(const OffsetCommit& commit, absl::Time now);
   std::optional<CommittedOffset> Committed(std::string_view group, const TopicPartition& tp) const;
   std::map<TopicPartition, CommittedOffset> AllCommitted(std::string_view group) const;
-  // By an administrator. group_not_empty while members live (delete: while subscribed to the topic).
-  StatusOr<Decision<std::monostate>> AlterOffsets(std::string_view group,
-                                                  const std::map<TopicPartition, CommittedOffset>& offsets,
-                                                  absl::Time now);
+  // By an administrator. group_not_empty while members live (delete: while subscribed to the
+  // topic).
+  StatusOr<Decision<std::monostate>> AlterOffsets(
+      std::string_view group, const std::map<TopicPartition, CommittedOffset>& offsets,
+      absl::Time now);
   StatusOr<Decision<std::monostate>> DeleteOffsets(std::string_view group,
                                                    const std::vector<TopicPartition>& partitions);
   // Offsets of a deleted topic go, in every group.

@@ -158,6 +158,8 @@ class Decoder {
       }
     } else {
       if (length > in_.remaining()) return FailLength(static_cast<int64_t>(length), 1);
+      // What could not be encoded again; Kafka refuses it as well.
+      if (Text<T> && length > INT16_MAX) return FailLength(static_cast<int64_t>(length), 1);
       const auto bytes = in_.Bytes(length);
       if constexpr (Text<T>) {
         value = AsText(bytes);
