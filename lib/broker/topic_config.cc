@@ -7,27 +7,13 @@
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "broker/quoted.h"
 
 namespace millrace::broker {
 namespace {
 
 constexpr size_t kMaxTopicNameBytes = 249;
-constexpr size_t kMaxShownBytes = 64;
-
-// What a user gave may be long or binary: messages show its beginning, with odd bytes escaped.
-std::string Quoted(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text.substr(0, kMaxShownBytes)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte >= 0x7f || c == '"' || c == '\\') {
-      out += fmt::format("\\x{:02x}", byte);
-    } else {
-      out += c;
-    }
-  }
-  out += text.size() > kMaxShownBytes ? "...\"" : "\"";
-  return out;
-}
+constexpr size_t kMaxComparedBytes = 64;
 
 const ConfigDefinition* FindDefinition(std::string_view name) {
   const auto table = TopicConfigTable();
@@ -53,7 +39,7 @@ size_t EditDistance(std::string_view a, std::string_view b) {
 
 std::string_view NearestName(std::string_view name) {
   const auto table = TopicConfigTable();
-  name = name.substr(0, kMaxShownBytes);
+  name = name.substr(0, kMaxComparedBytes);
   return std::ranges::min_element(table, {},
                                   [&](const ConfigDefinition& definition) {
                                     return EditDistance(name, definition.name);
@@ -212,6 +198,8 @@ std::string_view Name(ConfigSource source) {
   }
   return "?";
 }
+
+bool IsTopicConfig(std::string_view name) { return FindDefinition(name) != nullptr; }
 
 StatusOr<TopicConfig> ParseTopicConfig(const ConfigMap& own, const ConfigMap& defaults) {
   std::vector<std::string> problems;

@@ -53,6 +53,7 @@ struct ConfigDefinition {
   std::string_view documentation;
 };
 std::span<const ConfigDefinition> TopicConfigTable();
+bool IsTopicConfig(std::string_view name);
 // "[0, 100]" or "one of compact, delete", as messages and the page print it.
 std::string RangeText(const ConfigDefinition& definition);
 

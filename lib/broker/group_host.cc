@@ -1,0 +1,514 @@
+#include "broker/group_host.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <variant>
+
+#include <fmt/format.h>
+
+#include "base/errors.h"
+#include "base/seeded_bug.h"
+#include "base/status_macros.h"
+#include "record/batch_builder.h"
+#include "record/codec.h"
+#include "record/record_reader.h"
+
+namespace millrace::broker {
+namespace {
+
+using coordinator::CommittedOffset;
+using coordinator::Decision;
+using coordinator::StateRecord;
+
+constexpr absl::Duration kWriteBehind = absl::Milliseconds(100);
+constexpr absl::Duration kRetryWrite = absl::Seconds(1);
+constexpr size_t kMaxBehind = 10000;  // commits that wait; the next one writes them
+constexpr size_t kReadBytes = 1 << 20;
+constexpr size_t kSnapshotBatchBytes = 1 << 20;
+// The log is compacted when it is at least this long, and this many times what is live.
+constexpr uint64_t kCompactFromBytes = 1 << 20;
+constexpr uint64_t kCompactFromFactor = 4;
+
+// Rings when it goes out of scope: after the locks and the sync that stand below it.
+struct Ringer {
+  std::vector<std::shared_ptr<Bell>> bells;
+  ~Ringer() {
+    for (const auto& bell : bells) bell->Ring();
+  }
+};
+
+// The next UTF-16 units of `text`, as Java has them. A byte that is no UTF-8 counts as U+FFFD.
+uint32_t NextCodePoint(std::string_view* text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>((*text)[i]); };
+  const unsigned char first = byte(0);
+  const size_t length = first < 0x80   ? 1
+                        : first < 0xc2 ? 0
+                        : first < 0xe0 ? 2
+                        : first < 0xf0 ? 3
+                                       : 4;
+  uint32_t point = length == 1 ? first : first & (0xffu >> (length + 1));
+  bool valid = length > 0 && length <= text->size();
+  for (size_t i = 1; valid && i < length; ++i) {
+    valid = (byte(i) & 0xc0) == 0x80;
+    point = point << 6 | (byte(i) & 0x3f);
+  }
+  text->remove_prefix(valid ? length : 1);
+  return valid ? point : 0xfffd;
+}
+
+}  // namespace
+
+int32_t PartitionOfGroup(std::string_view group, int32_t partitions) {
+  uint32_t hash = 0;
+  while (!group.empty()) {
+    const uint32_t point = NextCodePoint(&group);
+    if (point >= 0x10000) {
+      hash = hash * 31 + (0xd800 + ((point - 0x10000) >> 10));
+      hash = hash * 31 + (0xdc00 + ((point - 0x10000) & 0x3ff));
+    } else {
+      hash = hash * 31 + point;
+    }
+  }
+  const auto value = static_cast<int32_t>(hash);
+  const int32_t positive = value == INT32_MIN ? 0 : value < 0 ? -value : value;
+  return positive % partitions;
+}
+
+// The metadata as the coordinator sees it.
+class GroupHost::View final : public coordinator::TopicsView {
+ public:
+  explicit View(std::shared_ptr<const MetadataImage> image) : image_(std::move(image)) {}
+  std::optional<Topic> Find(std::string_view name) const override {
+    const auto it = image_->topics.find(name);
+    if (it == image_->topics.end()) return std::nullopt;
+    return ToTopic(*it->second);
+  }
+  // Patterns do not see internal topics.
+  void ForEach(const std::function<void(std::string_view, const Topic&)>& fn) const override {
+    for (const auto& [name, topic] : image_->topics) {
+      if (!topic->internal) fn(name, ToTopic(*topic));
+    }
+  }
+  uint64_t version() const override { return image_->version; }
+
+ private:
+  static Topic ToTopic(const TopicImage& topic) {
+    return {.id = topic.id, .partitions = static_cast<int32_t>(topic.partitions.size())};
+  }
+  std::shared_ptr<const MetadataImage> image_;
+};
+
+GroupHost::GroupHost(World world, std::shared_ptr<LocalPartition> partition)
+    : world_(std::move(world)),
+      partition_(std::move(partition)),
+      wall_at_start_(world_.shared->clock->Now()),
+      elapsed_at_start_(world_.shared->clock->Elapsed()) {}
+
+// The wall clock as it was at the start, moved on by the other one: a correction of the wall clock
+// must not time members out.
+absl::Time GroupHost::Now() const {
+  return wall_at_start_ + (world_.shared->clock->Elapsed() - elapsed_at_start_);
+}
+
+// ---- what every call has in common
+
+template <typename T, typename Decide>
+StatusOr<T> GroupHost::Run(std::string_view group, bool durable, Decide decide) {
+  MILLRACE_RETURN_IF_ERROR(world_.shared->Writable());
+  Ringer ringer;
+  std::optional<T> reply;
+  Offset written = 0;
+  {
+    MutexLock lock(mu_);
+    MILLRACE_RETURN_IF_ERROR(LoadLocked());
+    MILLRACE_RETURN_IF_ERROR(TickLocked(&ringer.bells));
+    StatusOr<Decision<T>> decision = decide(*coordinator_, Now(), View(world_.image()));
+    MILLRACE_RETURN_IF_ERROR(decision.status());
+    if (!decision->records.empty() || durable) {
+      MILLRACE_RETURN_IF_ERROR(WriteLocked(decision->records, durable));
+    }
+    CollectBells(group, &ringer.bells);
+    ArmLocked();
+    reply = std::move(decision->reply);
+    written = written_;
+  }
+  MILLRACE_RETURN_IF_ERROR(SyncAnswer(written, durable));
+  return *std::move(reply);
+}
+
+template <typename T, typename Ask>
+StatusOr<T> GroupHost::Look(Ask ask) {
+  MILLRACE_RETURN_IF_ERROR(world_.shared->Usable());
+  MutexLock lock(mu_);
+  MILLRACE_RETURN_IF_ERROR(LoadLocked());
+  return ask(*coordinator_);
+}
+
+Status GroupHost::SyncAnswer(Offset written, bool durable) {
+  if (!durable && world_.shared->options.flush != FlushPolicy::kEachBatch) return absl::OkStatus();
+  if (SeededBug(Bug::kCommitNotSynced)) return absl::OkStatus();
+  // Also where this call wrote nothing: what it saw may be on its way to the disk still.
+  if (partition_->durable_end() >= written) return absl::OkStatus();
+  return partition_->SyncTo(written);
+}
+
+void GroupHost::CollectBells(std::string_view group, Bells* ring) {
+  const auto it = listeners_.find(group);
+  if (it == listeners_.end()) return;
+  Listeners& listeners = it->second;
+  const uint64_t version = coordinator_->GroupVersion(group);
+  if (version == listeners.version) return;
+  listeners.version = version;
+  for (const auto& [member, bell] : listeners.by_member) ring->push_back(bell);
+  // Members that are gone hear of it once.
+  const auto description = coordinator_->Describe(group);
+  const auto is_member = [&](const std::string& id) {
+    return description.ok() &&
+           std::ranges::any_of(description->members, [&](const coordinator::MemberDescription& m) {
+             return m.member_id == id;
+           });
+  };
+  std::erase_if(listeners.by_member, [&](const auto& entry) { return !is_member(entry.first); });
+  if (listeners.by_member.empty()) listeners_.erase(it);
+}
+
+Status GroupHost::TickLocked(Bells* ring) {
+  const View view(world_.image());
+  const absl::Time now = Now();
+  if (view.version() == ticked_version_ && now < coordinator_->NextDeadline()) {
+    return absl::OkStatus();
+  }
+  ticked_version_ = view.version();
+  const Records records = coordinator_->Tick(now, view);
+  if (!records.empty()) MILLRACE_RETURN_IF_ERROR(WriteLocked(records, /*will_sync=*/false));
+  std::vector<std::string> groups;
+  for (const auto& [group, unused] : listeners_) groups.push_back(group);
+  for (const std::string& group : groups) CollectBells(group, ring);
+  return absl::OkStatus();
+}
+
+void GroupHost::ArmLocked() {
+  absl::Duration due = behind_due_;
+  if (coordinator_ != nullptr && coordinator_->NextDeadline() != absl::InfiniteFuture()) {
+    due = std::min(due, elapsed_at_start_ + (coordinator_->NextDeadline() - wall_at_start_));
+  }
+  if (CompactionIsDue()) due = world_.shared->clock->Elapsed();
+  if (due != absl::InfiniteDuration()) world_.arm(due);
+}
+
+// ---- loading and writing
+
+Status GroupHost::Load() {
+  MutexLock lock(mu_);
+  return LoadLocked();
+}
+
+Status GroupHost::ReplayLog(Coordinator& loading) const {
+  MILLRACE_ASSIGN_OR_RETURN(const auto log, partition_->log());
+  BufferPool& pool = world_.shared->pool;
+  const Offset end = log->log_end();
+  Offset from = log->log_start();
+  while (from < end) {
+    MILLRACE_ASSIGN_OR_RETURN(const log::ReadResult read, log->Read(from, end, kReadBytes, pool));
+    auto rest = read.bytes;
+    while (!rest.empty()) {
+      MILLRACE_ASSIGN_OR_RETURN(const record::BatchHeader header, record::ParseHeader(rest));
+      const auto batch = rest.first(header.size_bytes());
+      rest = rest.subspan(header.size_bytes());
+      if (header.is_control()) continue;
+      MILLRACE_ASSIGN_OR_RETURN(
+          const record::Payload payload,
+          record::ExpandedPayload(header, batch, record::RecordLimits{}.max_uncompressed_bytes,
+                                  pool));
+      record::RecordReader reader(header, payload.records);
+      record::RecordFields fields;
+      while (reader.Next(&fields)) {
+        if (fields.offset < from) continue;
+        std::optional<std::span<const std::byte>> value;
+        if (!fields.value.is_null()) value = fields.value.span();
+        MILLRACE_RETURN_IF_ERROR(loading.Replay(fields.key.span(), value));
+      }
+      MILLRACE_RETURN_IF_ERROR(reader.status());
+    }
+    from = read.next_offset;
+  }
+  return absl::OkStatus();
+}
+
+Status GroupHost::LoadLocked() {
+  if (coordinator_ != nullptr) return absl::OkStatus();
+  auto loading = std::make_unique<Coordinator>(world_.incarnation);
+  const View view(world_.image());
+  if (Status replayed = ReplayLog(*loading); !replayed.ok()) {
+    return Annotate(replayed, "the state of consumer groups cannot be loaded");
+  }
+  // Commits that were accepted and could not be written yet stand above what the log says.
+  for (const auto& [key, record] : behind_) {
+    std::optional<std::span<const std::byte>> value;
+    if (record.value.has_value()) value = *record.value;
+    MILLRACE_RETURN_IF_ERROR(loading->Replay(key, value));
+  }
+  Records records = loading->FinishLoading(Now(), view);
+  coordinator_ = std::move(loading);
+  ticked_version_ = view.version();
+  written_ = partition_->log_end();
+  ForgetLostTopics(view, &records);
+  if (records.empty() || world_.shared->options.read_only) return absl::OkStatus();
+  return WriteLocked(records, /*will_sync=*/false);
+}
+
+void GroupHost::ForgetLostTopics(const View& topics, Records* records) {
+  // A crash may have fallen between the deletion of a topic and that of its offsets. They must not
+  // be there when a topic of the same name is made.
+  std::set<std::string> lost;
+  for (const auto& [group, state] : coordinator_->List()) {
+    for (const auto& [tp, offset] : coordinator_->AllCommitted(group)) {
+      if (!topics.Find(tp.topic).has_value()) lost.insert(tp.topic);
+    }
+  }
+  for (const std::string& topic : lost) {
+    Records more = coordinator_->OnTopicDeleted(topic);
+    records->insert(records->end(), std::make_move_iterator(more.begin()),
+                    std::make_move_iterator(more.end()));
+  }
+}
+
+Status GroupHost::WriteLocked(const Records& records, bool will_sync) {
+  Records waiting;
+  waiting.reserve(behind_.size());
+  for (const auto& [key, record] : behind_) waiting.push_back(record);
+  if (waiting.empty() && records.empty()) return absl::OkStatus();
+  // What waits goes first: a record of the same key that is decided now is the newer one.
+  Status appended = AppendLocked(waiting, records, will_sync);
+  if (!appended.ok()) {
+    // The coordinator's state is ahead of the log. It is loaded anew by the next call, with what
+    // waits.
+    coordinator_ = nullptr;
+    return Annotate(appended, "the state of consumer groups cannot be written");
+  }
+  behind_.clear();
+  behind_due_ = absl::InfiniteDuration();
+  return absl::OkStatus();
+}
+
+Status GroupHost::AppendLocked(const Records& first, const Records& then, bool will_sync) {
+  record::BatchBuilder builder(world_.shared->pool);
+  const int64_t now_ms = absl::ToUnixMillis(world_.shared->clock->Now());
+  const auto add = [&](const StateRecord& record) {
+    const Bytes value = record.value ? Bytes(std::span<const std::byte>(*record.value)) : Bytes();
+    builder.Append(now_ms, Bytes(std::span<const std::byte>(record.key)), value);
+  };
+  for (const StateRecord& record : first) add(record);
+  for (const StateRecord& record : then) add(record);
+  MILLRACE_ASSIGN_OR_RETURN(const record::EncodedBatch batch, builder.Finish());
+  AppendOptions options;
+  options.acks = AckLevel::kLeader;  // the answer is not the append's, but this host's
+  options.idempotent = false;
+  options.caller_syncs = will_sync;
+  Offset end = 0;
+  MILLRACE_RETURN_IF_ERROR(world_.shared->WithBallast([&] {
+    return partition_->Append(batch, options, [&end](const StatusOr<Appended>& appended) {
+      if (appended.ok()) end = appended->next_offset;
+    });
+  }));
+  written_ = std::max(written_, end);
+  return absl::OkStatus();
+}
+
+// ---- members
+
+StatusOr<coordinator::HeartbeatReply> GroupHost::Heartbeat(const coordinator::Heartbeat& beat,
+                                                           std::shared_ptr<Bell> bell) {
+  const bool leaves = beat.member_epoch < 0;
+  const auto forget = [&] {
+    MutexLock lock(mu_);
+    const auto it = listeners_.find(beat.group);
+    if (it == listeners_.end()) return;
+    it->second.by_member.erase(beat.member_id);
+    if (it->second.by_member.empty()) listeners_.erase(it);
+  };
+  auto reply = Run<coordinator::HeartbeatReply>(
+      beat.group, /*durable=*/leaves,
+      [&](Coordinator& groups, absl::Time now, const View& view)
+          ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+            auto decision = groups.OnHeartbeat(beat, now, view);
+            if (decision.ok() && !leaves && bell != nullptr) {
+              Listeners& listeners = listeners_[beat.group];
+              listeners.by_member[beat.member_id] = bell;
+              if (listeners.by_member.size() == 1)
+                listeners.version = groups.GroupVersion(beat.group);
+            }
+            return decision;
+          });
+  if (leaves || !reply.ok()) forget();
+  return reply;
+}
+
+void GroupHost::Touch(std::string_view group, std::string_view member_id) {
+  MutexLock lock(mu_);
+  if (coordinator_ != nullptr) coordinator_->Touch(group, member_id, Now());
+}
+
+uint64_t GroupHost::Version(std::string_view group) {
+  MutexLock lock(mu_);
+  return coordinator_ == nullptr ? 0 : coordinator_->GroupVersion(group);
+}
+
+// ---- offsets
+
+Status GroupHost::Commit(const coordinator::OffsetCommit& commit, bool durable) {
+  if (durable) {
+    return Run<std::monostate>(commit.group, true,
+                               [&](Coordinator& groups, absl::Time now, const View&) {
+                                 return groups.OnCommit(commit, now);
+                               })
+        .status();
+  }
+  MILLRACE_RETURN_IF_ERROR(world_.shared->Writable());
+  MutexLock lock(mu_);
+  MILLRACE_RETURN_IF_ERROR(LoadLocked());
+  MILLRACE_ASSIGN_OR_RETURN(auto decision, coordinator_->OnCommit(commit, Now()));
+  for (StateRecord& record : decision.records) {
+    std::vector<std::byte> key = record.key;
+    behind_.insert_or_assign(std::move(key), std::move(record));
+  }
+  if (behind_.size() > kMaxBehind) return WriteLocked({}, /*will_sync=*/false);
+  if (behind_due_ == absl::InfiniteDuration() && !behind_.empty()) {
+    behind_due_ = world_.shared->clock->Elapsed() + kWriteBehind;
+    ArmLocked();
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<std::map<TopicPartition, CommittedOffset>> GroupHost::Committed(std::string_view group) {
+  using Result = std::map<TopicPartition, CommittedOffset>;
+  return Look<Result>([&](Coordinator& groups) { return groups.AllCommitted(group); });
+}
+
+Status GroupHost::AlterOffsets(std::string_view group,
+                               const std::map<TopicPartition, CommittedOffset>& offsets) {
+  return Run<std::monostate>(group, true,
+                             [&](Coordinator& groups, absl::Time now, const View&) {
+                               return groups.AlterOffsets(group, offsets, now);
+                             })
+      .status();
+}
+
+Status GroupHost::DeleteOffsets(std::string_view group,
+                                const std::vector<TopicPartition>& partitions) {
+  return Run<std::monostate>(group, true,
+                             [&](Coordinator& groups, absl::Time, const View&) {
+                               return groups.DeleteOffsets(group, partitions);
+                             })
+      .status();
+}
+
+Status GroupHost::OnTopicDeleted(std::string_view topic) {
+  return Run<std::monostate>("", true,
+                             [&](Coordinator& groups, absl::Time, const View&) {
+                               return StatusOr<Decision<std::monostate>>(
+                                   Decision<std::monostate>{{}, groups.OnTopicDeleted(topic)});
+                             })
+      .status();
+}
+
+// ---- groups
+
+StatusOr<std::vector<std::pair<std::string, coordinator::GroupState>>> GroupHost::List() {
+  using Result = std::vector<std::pair<std::string, coordinator::GroupState>>;
+  return Look<Result>([](Coordinator& groups) { return groups.List(); });
+}
+
+StatusOr<coordinator::GroupDescription> GroupHost::Describe(std::string_view group) {
+  return Look<coordinator::GroupDescription>(
+      [&](Coordinator& groups) { return groups.Describe(group); });
+}
+
+Status GroupHost::Delete(std::string_view group) {
+  return Run<std::monostate>(
+             group, true,
+             [&](Coordinator& groups, absl::Time, const View&) { return groups.Delete(group); })
+      .status();
+}
+
+// ---- upkeep
+
+Status GroupHost::WriteBehind() {
+  MutexLock lock(mu_);
+  return WriteLocked({}, /*will_sync=*/false);
+}
+
+void GroupHost::Maintain() {
+  if (!world_.shared->Writable().ok()) return;
+  Ringer ringer;
+  Status status;
+  {
+    MutexLock lock(mu_);
+    if (world_.shared->clock->Elapsed() >= behind_due_) {
+      status = WriteLocked({}, /*will_sync=*/false);
+      if (!status.ok()) behind_due_ = world_.shared->clock->Elapsed() + kRetryWrite;
+    }
+    if (status.ok() && coordinator_ != nullptr) status = TickLocked(&ringer.bells);
+    ArmLocked();
+  }
+  if (status.ok()) status = Compact();
+  if (!status.ok()) world_.shared->Log(Severity::kWarning, status.ToString());
+}
+
+bool GroupHost::CompactionIsDue() {
+  const log::PartitionLog* log = partition_->open_log();
+  if (log == nullptr || coordinator_ == nullptr) return false;
+  if (world_.shared->clock->Elapsed() < compact_from_) return false;
+  const uint64_t size = log->size_bytes();
+  return size >= kCompactFromBytes && size >= 2 * compacted_bytes_ &&
+         size >= kCompactFromFactor * coordinator_->live_bytes();
+}
+
+Status GroupHost::Compact() {
+  Offset start = 0;
+  Offset end = 0;
+  {
+    MutexLock lock(mu_);
+    if (!CompactionIsDue()) return absl::OkStatus();
+    compact_from_ = world_.shared->clock->Elapsed() + kRetryWrite;  // should this one fail
+    MILLRACE_RETURN_IF_ERROR(WriteSnapshot(&start, &end));
+  }
+  // Only when the copy is durable may the original go. A copy that a crash breaks off repeats what
+  // the log says before it.
+  MILLRACE_RETURN_IF_ERROR(partition_->SyncTo(end));
+  MILLRACE_RETURN_IF_ERROR(partition_->DeleteRecordsBefore(start));
+  MutexLock lock(mu_);
+  if (const log::PartitionLog* log = partition_->open_log()) compacted_bytes_ = log->size_bytes();
+  return absl::OkStatus();
+}
+
+Status GroupHost::WriteSnapshot(Offset* start, Offset* end) {
+  MILLRACE_RETURN_IF_ERROR(WriteLocked({}, /*will_sync=*/true));
+  MILLRACE_ASSIGN_OR_RETURN(const auto log, partition_->log());
+  MILLRACE_RETURN_IF_ERROR(log->Roll());  // so that all that is before can go
+  *start = log->log_end();
+  Records batch;
+  size_t batch_bytes = 0;
+  for (StateRecord& record : coordinator_->Snapshot()) {
+    batch_bytes += record.key.size() + (record.value ? record.value->size() : 0);
+    batch.push_back(std::move(record));
+    if (batch_bytes < kSnapshotBatchBytes) continue;
+    MILLRACE_RETURN_IF_ERROR(AppendLocked(batch, {}, /*will_sync=*/true));
+    batch.clear();
+    batch_bytes = 0;
+  }
+  if (!batch.empty()) MILLRACE_RETURN_IF_ERROR(AppendLocked(batch, {}, /*will_sync=*/true));
+  *end = log->log_end();
+  return absl::OkStatus();
+}
+
+void GroupHost::RingAll() {
+  Ringer ringer;
+  MutexLock lock(mu_);
+  for (const auto& [group, listeners] : listeners_) {
+    for (const auto& [member, bell] : listeners.by_member) ringer.bells.push_back(bell);
+  }
+}
+
+}  // namespace millrace::broker

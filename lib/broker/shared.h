@@ -1,0 +1,63 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/buffer.h"
+#include "broker/broker.h"
+#include "broker/sync_lane.h"
+#include "broker/upkeep.h"
+#include "env/fork_guard.h"
+#include "log/log_directory.h"
+
+namespace millrace::broker {
+
+// What all parts of one broker stand on. Outlives the broker for as long as a partition handle is
+// held; by then `closed` is set and nothing of the directory is touched any more.
+struct Shared {
+  explicit Shared(Options given);
+
+  // OK; or closed, or forked: what every call is answered first.
+  Status Usable() const;
+  // The same, and read_only or the failure of the directory.
+  Status Writable() const;
+  // Of the broker's own writes, which go on while it closes.
+  Status WritableInside() const;
+  void Log(Severity severity, std::string_view message) const {
+    if (options.log) options.log(severity, message);
+  }
+  // Takes note that the directory failed, once: nothing more is acknowledged, and every append that
+  // waits is answered.
+  void NoteFailure(const Status& why);
+  // Asks for the marks to be written soon, since something was synced.
+  void ArmMarks();
+  // Runs `fn`; where that meets no_space, gives the ballast back to the disk and runs it once more.
+  // For what must go on when the disk is full: internal topics, metadata, recovery.
+  Status WithBallast(const std::function<Status()>& fn);
+  std::string Where() const;  // the directory for messages: "/data/orders", or "memory:"
+
+  const Options options;
+  std::shared_ptr<FileSystem> files;
+  std::shared_ptr<Clock> clock;
+  std::shared_ptr<Random> random;
+  std::string directory_path;
+  std::unique_ptr<log::LogDirectory> directory;
+  BufferPool pool;
+  Metrics metrics;
+  ForkGuard fork;
+  SyncLane lane;
+  Upkeep upkeep;
+  size_t marks_job = 0;
+  std::atomic<bool> closing{false};  // no new work
+  std::atomic<bool> failed{false};   // the directory failed
+  // Set by the broker before the first partition is opened.
+  std::function<StatusOr<int64_t>()> producer_id;  // the one id of all producers in this process
+  std::function<void(const Status&)> fail_waiting;
+  std::function<bool()> release_ballast;
+  std::function<void(const TopicPartition&, const log::RecoveryReport&)> note_recovery;
+};
+
+}  // namespace millrace::broker

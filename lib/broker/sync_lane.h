@@ -1,0 +1,68 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "base/mutex.h"
+#include "millrace/env.h"
+
+namespace millrace::broker {
+
+// What the sync lane may be asked to sync: a partition.
+class Syncable {
+ public:
+  virtual ~Syncable() = default;
+  // Syncs what is written by now and completes what waits for it.
+  virtual void RunSync() = 0;
+
+ private:
+  friend class SyncLane;
+  enum class Lane : uint8_t { kIdle, kQueued, kRunning, kRunningAgain };
+  std::atomic<Lane> lane_{Lane::kIdle};
+};
+
+// The threads that do nothing but sync. A partition stands in the queue at most once, and while it
+// is being synced a new request only makes its thread go round once more: many appends share one
+// sync, and they wake a thread only when none is about to look. Thread-safe.
+class SyncLane {
+ public:
+  // `idle_wake` is called for new work where there are no threads of its own (may be null).
+  explicit SyncLane(std::function<void()> idle_wake);
+  ~SyncLane();
+
+  void Start(int threads);
+  void Enqueue(const std::shared_ptr<Syncable>& item);
+  // Does on this thread what is queued now.
+  void RunQueued();
+  // Returns once the queue is empty and nothing is being synced; lends a hand. What is still queued
+  // at the deadline (of `clock`'s Elapsed) is dropped.
+  void Drain(Clock& clock, absl::Duration deadline);
+  // Ends the threads once the queue is empty.
+  void Stop();
+  bool OnOwnThread() const;  // whether this is one of the lane's threads
+
+ private:
+  void Loop();
+  std::shared_ptr<Syncable> Take() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Run(const std::shared_ptr<Syncable>& item) ABSL_LOCKS_EXCLUDED(mu_);
+  void Push(std::shared_ptr<Syncable> item) ABSL_LOCKS_EXCLUDED(mu_);
+  bool RunFirst() ABSL_LOCKS_EXCLUDED(mu_);  // false when there was none
+
+  const std::function<void()> idle_wake_;
+  mutable Mutex mu_;
+  CondVar work_;
+  CondVar idle_;
+  std::deque<std::shared_ptr<Syncable>> queue_ ABSL_GUARDED_BY(mu_);
+  int waiting_ ABSL_GUARDED_BY(mu_) = 0;  // threads asleep that nobody has woken
+  int running_ ABSL_GUARDED_BY(mu_) = 0;  // items being synced
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  std::vector<std::thread> threads_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace millrace::broker

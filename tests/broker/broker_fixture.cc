@@ -1,0 +1,85 @@
+#include "broker_fixture.h"
+
+#include "record/codec.h"
+#include "record/record_reader.h"
+
+namespace millrace::broker {
+
+Options Machine::options() {
+  Options options;
+  options.directory = "data";
+  options.background_threads = 0;
+  options.scrub_bytes_per_second = 0;
+  options.env = {.files = disk, .clock = clock, .random = random};
+  options.log = [this](Severity severity, std::string_view message) {
+    if (severity >= Severity::kWarning) warnings.emplace_back(message);
+  };
+  return options;
+}
+
+void Abandon(std::shared_ptr<Broker>& broker) {
+  // Its disk lives on as an object that nobody looks at any more.
+  broker->Close(absl::Seconds(1)).IgnoreError();
+  broker = nullptr;
+}
+
+record::EncodedBatch MakeBatch(BufferPool& pool, const std::vector<std::string>& values,
+                               int64_t timestamp_ms, std::optional<std::string> key) {
+  record::BatchBuilder builder(pool);
+  for (const std::string& value : values) {
+    builder.Append(timestamp_ms, key ? Bytes(*key) : Bytes(), Bytes(value));
+  }
+  return OrFail(builder.Finish());
+}
+
+std::shared_ptr<Answer> AppendLater(Broker& broker, Partition& partition,
+                                    const std::vector<std::string>& values, AppendOptions options) {
+  auto answer = std::make_shared<Answer>();
+  const auto batch = MakeBatch(broker.buffers(), values, absl::ToUnixMillis(broker.clock().Now()));
+  const Status accepted = partition.Append(
+      batch, options, [answer](const StatusOr<Appended>& result) { answer->result = result; });
+  if (!accepted.ok()) answer->result = accepted;
+  return answer;
+}
+
+StatusOr<Appended> Append(Broker& broker, Partition& partition,
+                          const std::vector<std::string>& values, AppendOptions options) {
+  options.caller_syncs = true;
+  const auto answer = AppendLater(broker, partition, values, options);
+  if (!answer->given()) partition.SyncTo(INT64_MAX).IgnoreError();  // the answer says it too
+  REQUIRE(answer->given());
+  return *answer->result;
+}
+
+std::vector<std::string> Values(Partition& partition, Offset from) {
+  std::vector<std::string> values;
+  BufferPool pool;
+  while (true) {
+    const FetchResult fetched = OrFail(partition.Fetch(from, 1 << 20, ReadLevel::kCommitted));
+    if (fetched.bytes.empty()) return values;
+    auto rest = fetched.bytes;
+    while (!rest.empty()) {
+      const auto header = OrFail(record::ParseHeader(rest));
+      const auto batch = rest.first(header.size_bytes());
+      rest = rest.subspan(header.size_bytes());
+      const auto payload = OrFail(record::ExpandedPayload(header, batch, 1 << 28, pool));
+      record::RecordReader reader(header, payload.records);
+      record::RecordFields fields;
+      while (reader.Next(&fields)) {
+        if (fields.offset >= from) values.emplace_back(fields.value.str());
+      }
+      OrFail(reader.status());
+    }
+    from = fetched.next_offset;
+  }
+}
+
+std::shared_ptr<Partition> MakeTopic(Broker& broker, const std::string& name, ConfigMap config) {
+  CreateTopicRequest request;
+  request.name = name;
+  request.config = std::move(config);
+  OrFail(broker.CreateTopic(request));
+  return OrFail(broker.FindPartition(name, 0));
+}
+
+}  // namespace millrace::broker
