@@ -479,6 +479,7 @@ Status GroupHost::Compact() {
   MILLRACE_RETURN_IF_ERROR(partition_->SyncTo(end));
   MILLRACE_RETURN_IF_ERROR(partition_->DeleteRecordsBefore(start));
   MutexLock lock(mu_);
+  compact_from_ = -absl::InfiniteDuration();
   if (const log::PartitionLog* log = partition_->open_log()) compacted_bytes_ = log->size_bytes();
   return absl::OkStatus();
 }

@@ -98,10 +98,12 @@ TEST_CASE(
   CHECK(IsRetriable(status));
   CHECK(Values(*partition).size() == static_cast<size_t>(accepted));
   // The ballast pays for what the broker itself must write.
+  for (int i = 0; machine.disk->Stat("data/millrace/ballast").ok(); ++i) {
+    REQUIRE(i < 100);
+    OrFail(broker->AlterConfig("orders", {{"retention.ms", std::to_string(1000000 + i)}}));
+  }
   MakeTopic(*broker, "another");
-  CHECK_FALSE(machine.disk->Stat("data/millrace/ballast").ok());
-  OrFail(broker->AlterConfig("another", {{"retention.ms", "1"}}));
-  CHECK(ErrorIdOf(broker->usable()) == ErrorId::kInternal);  // OK has no row
+  OrFail(broker->usable());
 
   machine.disk->SetCapacity(used + (16 << 20));
   OrFail(Append(*broker, *partition, {"last"}).status());
