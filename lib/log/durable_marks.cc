@@ -109,11 +109,16 @@ std::optional<DurableMarks::Slot> DurableMarks::LoadSlot(const std::byte* at) {
 StatusOr<std::unique_ptr<DurableMarks>> DurableMarks::Open(FileSystem& files, SyncGate& gate,
                                                            std::string path, bool read_only) {
   auto marks = std::unique_ptr<DurableMarks>(new DurableMarks(files, gate, std::move(path)));
+  if (!read_only) {
+    // A killed process may have left marks that only the page cache has. They are true, yet what is
+    // told of them must not be taken back by a power cut.
+    MutexLock lock(marks->write_mu_);
+    MILLRACE_ASSIGN_OR_RETURN(marks->file_, files.Open(marks->path_, OpenMode::kCreate));
+    MILLRACE_RETURN_IF_ERROR(gate.Sync(*marks->file_));
+    MILLRACE_RETURN_IF_ERROR(marks->file_->DropCache());
+    MILLRACE_RETURN_IF_ERROR(gate.SyncDir(ParentDir(marks->path_)));
+  }
   MILLRACE_RETURN_IF_ERROR(marks->Load());
-  if (read_only) return marks;
-  MutexLock lock(marks->write_mu_);
-  MILLRACE_ASSIGN_OR_RETURN(marks->file_, files.Open(marks->path_, OpenMode::kCreate));
-  MILLRACE_RETURN_IF_ERROR(gate.SyncDir(ParentDir(marks->path_)));
   return marks;
 }
 

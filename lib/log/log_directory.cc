@@ -137,6 +137,15 @@ Status LogDirectory::Impl::CreateFormat() {
   const auto names = files.List(options.path);
   // Where there are partitions already, only our own files were lost: their logs are not clean.
   clean = names.ok() && names->size() <= 1;
+  // A process may have been killed while it made them: the format file says that all of them are
+  // durable.
+  MILLRACE_RETURN_IF_ERROR(gate.SyncDir(ParentDir(options.path)));
+  MILLRACE_RETURN_IF_ERROR(gate.SyncDir(options.path));
+  MILLRACE_RETURN_IF_ERROR(gate.SyncDir(OwnPath("")));
+  for (std::string at = ParentDir(options.path); ParentDir(at) != at; at = ParentDir(at)) {
+    // Further up they may not even be ours to open.
+    files.SyncDir(ParentDir(at)).IgnoreError();
+  }
   return gate.ReplaceFile(OwnPath("format"), AsBytes(text));
 }
 
@@ -176,6 +185,9 @@ StatusOr<std::unique_ptr<LogDirectory>> LogDirectory::Open(FileSystem& files, Cl
       impl->marks,
       DurableMarks::Open(files, impl->gate, impl->OwnPath("marks"), impl->options.read_only));
   MILLRACE_RETURN_IF_ERROR(impl->TakeManifest());
+  // So may folders of partitions be there that a killed process has not synced.
+  if (!impl->clean && !impl->options.read_only)
+    MILLRACE_RETURN_IF_ERROR(impl->gate.SyncDir(impl->options.path));
   MILLRACE_RETURN_IF_ERROR(impl->ReadEvidence());
   return std::unique_ptr<LogDirectory>(new LogDirectory(std::move(impl)));
 }

@@ -101,6 +101,10 @@ Status Recovery::RestoreIndexes(Segment& segment, File& file) {
     if (const auto info = log_.files.Stat(segment.index().path()); info.ok()) {
       segment.index().Adopt(
           {static_cast<uint32_t>(info->size_bytes / OffsetIndexEntry::kBytes), 0});
+      segment.time_index_checked = true;
+      if (const auto time = log_.files.Stat(segment.time_index().path()); time.ok())
+        segment.time_index().Adopt(
+            {static_cast<uint32_t>(time->size_bytes / TimeIndexEntry::kBytes), 0});
       return absl::OkStatus();
     }
   }

@@ -31,15 +31,17 @@ Status Recovery::LoadEpochs() {
   return has_data ? RebuildEpochs() : absl::OkStatus();
 }
 
-// Whether it is the file that the mark speaks of, or that file and one epoch more: the one that was
-// entered last, before the mark was written again.
+// Whether it is the file that the mark speaks of, or that file and the epochs that were entered
+// since.
 bool Recovery::FileIsKnown(const EpochCache& epochs, std::string_view text) const {
   if (!mark_.has_value() || Crc32c(AsBytes(text)) == mark_->epochs_crc) return true;
-  if (epochs.latest() <= mark_->leader_epoch) return false;
   auto older = epochs.entries();
-  older.pop_back();
-  if (older.empty()) return mark_->leader_epoch < 0;
-  return Crc32c(AsBytes(EpochCache(std::move(older)).Format())) == mark_->epochs_crc;
+  while (!older.empty() && older.back().epoch > mark_->leader_epoch) {
+    older.pop_back();
+    if (older.empty()) return mark_->leader_epoch < 0;
+    if (Crc32c(AsBytes(EpochCache(older).Format())) == mark_->epochs_crc) return true;
+  }
+  return false;
 }
 
 Status Recovery::RebuildEpochs() {
@@ -143,9 +145,11 @@ Status Recovery::HandOver() {
   begin.checkpoint =
       begin.segment_base == start_base_ ? start_ : Checkpoint{.offset = begin.segment_base};
   const uint64_t scanned_from = closing_.empty() ? begin.checkpoint.position : 0;
-  begin.synced_end = begin.checkpoint.offset;
-  begin.position = begin.checkpoint.position;
-  begin.sum = begin.checkpoint.sum;
+  // The scan has synced what it read. Where segments wait to be closed, the mark has to pass them
+  // one by one.
+  begin.synced_end = closing_.empty() ? expected_ : begin.checkpoint.offset;
+  begin.position = closing_.empty() ? static_cast<uint32_t>(size_) : begin.checkpoint.position;
+  begin.sum = closing_.empty() ? sum_ : begin.checkpoint.sum;
   {
     MutexLock lock(log_.append_mu_);
     log_.active = found_.back().segment;

@@ -83,13 +83,16 @@ StatusOr<SegmentScanner::Outcome> SegmentScanner::Next() {
   if (!header.ok()) return Stop(Outcome::kBad, TextOf(header.status()));
   header_ = *header;
   std::memcpy(head_, head.data(), record::kHeaderBytes);
-  if (Status place = CheckPlace(header_, expected_, options_.epochs); !place.ok()) {
+  if (Status place = CheckPlace(header_, expected_, nullptr); !place.ok())
     return Stop(Outcome::kBad, TextOf(place));
-  }
+  // Before the epoch: the file that tells the epochs may be older than a batch that was just being
+  // written.
   if (header_.size_bytes() > options_.end - position_) {
     return Stop(Outcome::kIncomplete, fmt::format("a batch of {} bytes where the file has {} left",
                                                   header_.size_bytes(), options_.end - position_));
   }
+  if (Status place = CheckPlace(header_, -1, options_.epochs); !place.ok())
+    return Stop(Outcome::kBad, TextOf(place));
   if (options_.check_crc) {
     MILLRACE_ASSIGN_OR_RETURN(const bool matches, CrcMatches());
     if (!matches) {

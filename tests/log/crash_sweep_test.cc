@@ -1,5 +1,3 @@
-#include <cstdlib>
-
 #include <fmt/format.h>
 
 #include "log/log_model.h"
@@ -12,23 +10,6 @@ namespace {
 
 using testing::CutMode;
 using testing::SimulatedDisk;
-
-uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
-
-struct Totals {
-  uint64_t checked = 0, lost = 0, wrong = 0;
-  std::string first;
-
-  void Count(const Finding& finding, const std::string& where) {
-    ++checked;
-    if (finding.ok()) return;
-    ++(finding.lost ? lost : wrong);
-    if (first.empty()) first = fmt::format("{}: {}", where, finding.what);
-  }
-};
 
 enum class Kill { kJournalled, kAdversarial, kProcess, kTornWrite };
 constexpr Kill kKills[] = {Kill::kJournalled, Kill::kAdversarial, Kill::kProcess, Kill::kTornWrite};
@@ -109,8 +90,7 @@ TEST_CASE("nothing acknowledged is lost when the power is cut at any call", "[cr
         CutAt(workload, call, seed, totals);
     }
   }
-  fmt::print("harness=crash-sweep checked={} lost={} wrong={}\n", totals.checked, totals.lost,
-             totals.wrong);
+  totals.Print("crash-sweep");
   CAPTURE(totals.first);
   CHECK(totals.checked > 0);
   CHECK(totals.lost == 0);

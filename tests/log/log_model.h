@@ -20,6 +20,8 @@ struct Journal {
     int16_t producer_epoch = -1;
     int32_t sequence = -1;
     bool answered = false;  // Append said OK
+    int64_t timestamp_ms = kT0;
+    int32_t epoch = 0;
   };
   // By base offset. The last answered one is what the log holds; the others may be there after a
   // cut as long as nothing at that offset was acknowledged.
@@ -28,6 +30,7 @@ struct Journal {
   Offset start_acknowledged = 0;  // the log start is at least here
   Offset start_asked = 0;         // and at most here
   int32_t epoch = 0;              // of the next append
+  bool may_be_clean = true;       // a close was tried since the last open
   int32_t epoch_used = -1;        // of one that was answered
 };
 
@@ -55,6 +58,7 @@ class LogDriver {
   OneLog& log() { return log_; }
   Journal& journal() { return journal_; }
   SplitMix64& random() { return random_; }
+  void NumberFrom(int value) { next_value_ = value; }
   const Status& last_error() const { return last_error_; }
 
  private:
@@ -78,7 +82,8 @@ struct Finding {
 };
 
 struct CheckOptions {
-  bool damage_allowed = false;  // the disk itself was at fault
+  // The disk itself was at fault: what was not acknowledged may be reported as damage.
+  bool damage_allowed = false;
   uint64_t seed = 1;
 };
 
@@ -93,5 +98,21 @@ struct Workload {
   std::function<void(LogDriver&)> run;
 };
 const std::vector<Workload>& AllWorkloads();
+
+// The log's contents against the journal. Damaged ranges that the log reports are skipped where
+// `damage_allowed` says so; `unreadable` counts the offsets in them.
+Finding CheckContents(PartitionLog& log, const Journal& journal, bool damage_allowed,
+                      int64_t* unreadable = nullptr);
+Finding CheckProducers(PartitionLog& log);
+// Each batch is found by its time.
+Finding CheckTimes(PartitionLog& log, const Journal& journal);
+
+struct Totals {
+  uint64_t checked = 0, lost = 0, wrong = 0;
+  std::string first;
+  void Count(const Finding& finding, const std::string& where);
+  void Print(std::string_view harness) const;  // "harness=... checked=... lost=... wrong=..."
+};
+uint64_t FromEnvironment(const char* name, uint64_t otherwise);
 
 }  // namespace millrace::log
