@@ -3,8 +3,7 @@
 # group, a kill -9 in the middle, replay, retention.   Usage: examples/run.sh [LOG_FILE]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-packaging/install-dependencies.sh build
-cmake --preset release -DCMAKE_CXX_COMPILER_LAUNCHER=ccache \
-  -DMILLRACE_BUILD_TESTS=OFF -DMILLRACE_BUILD_BENCH=OFF >/dev/null
-cmake --build build/release
+packaging/install-dependencies.sh test
+cmake --preset release -DCMAKE_CXX_COMPILER_LAUNCHER=ccache >/dev/null
+cmake --build build/release --target millrace-demo millrace-cli
 exec build/release/bin/millrace-demo "$@"

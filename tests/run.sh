@@ -3,7 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 packaging/install-dependencies.sh test
-cmake --preset release -DCMAKE_CXX_COMPILER_LAUNCHER=ccache \
-  -DMILLRACE_BUILD_TESTS=ON -DMILLRACE_BUILD_BENCH=ON >/dev/null
+cmake --preset release -DCMAKE_CXX_COMPILER_LAUNCHER=ccache >/dev/null
 cmake --build build/release
 ctest --test-dir build/release --output-on-failure --no-tests=error -j "$(nproc)" "$@"
