@@ -138,10 +138,11 @@ StatusOr<ReadResult> PartitionLog::Impl::ReadBatches(const View& now, Segment& s
   if (good.bad.ok() && count < want) {
     good.bad = absl::DataLossError("the file is shorter than what was written to it");
   } else if (good.bad.ok()) {
-    const auto header = record::ParseHeader(bytes);
-    // `below` lies within the batch: nothing is readable yet.
-    if (header.ok() && header->next_offset() > below && header->size_bytes() <= available)
-      return ReadResult{.next_offset = from};
+    // Either `below` lies within the batch, and nothing is readable yet, or its header says so
+    // wrongly.
+    MILLRACE_ASSIGN_OR_RETURN(const auto whole,
+                              ProbeBatch(*file, pool, at.position, at.position + available));
+    if (whole.has_value() && whole->next_offset() > below) return ReadResult{.next_offset = from};
     good.bad = absl::DataLossError(fmt::format("{} bytes hold no whole batch", available));
   }
   MILLRACE_ASSIGN_OR_RETURN(const auto damage, NoteDamage(segment, at, TextOf(good.bad), pool));

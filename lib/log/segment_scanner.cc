@@ -155,7 +155,14 @@ StatusOr<std::optional<Resumption>> ByItsLength(File& file, BufferPool& pool,
   MILLRACE_ASSIGN_OR_RETURN(const auto after, ProbeBatch(file, pool, next, end));
   if (!after.has_value() || after->base_offset <= damage.offset) return std::nullopt;
   if (known_end >= 0 && after->next_offset() > known_end) return std::nullopt;
-  return Resumption{next, after->base_offset};
+  // The base offset lies outside of the batch's CRC: something else has to agree with it.
+  const Resumption found{next, after->base_offset};
+  if (after->base_offset == damage.offset + header->last_offset_delta + 1) return found;
+  const uint64_t second = next + after->size_bytes();
+  if (second == end) return after->next_offset() == known_end ? std::optional(found) : std::nullopt;
+  MILLRACE_ASSIGN_OR_RETURN(const auto follower, ProbeBatch(file, pool, second, end));
+  if (!follower.has_value() || follower->base_offset != after->next_offset()) return std::nullopt;
+  return found;
 }
 
 }  // namespace

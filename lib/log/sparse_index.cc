@@ -157,6 +157,7 @@ Status SparseIndex<Entry>::FlushLocked() {
     return written;
   }
   in_file_ += static_cast<uint32_t>(waiting_.size());
+  file_crc_ = crc_;
   waiting_.clear();
   return absl::OkStatus();
 }
@@ -184,7 +185,7 @@ void SparseIndex<Entry>::Adopt(IndexExtent extent) {
   waiting_.clear();
   last_key_.reset();
   in_file_ = extent.entries;
-  crc_ = extent.crc;
+  crc_ = file_crc_ = extent.crc;
   trimmed_ = false;
 }
 
@@ -203,6 +204,16 @@ bool SparseIndex<Entry>::Matches(IndexExtent extent) {
     crc = Crc32c(std::span(run).first(bytes), crc);
   }
   return crc == extent.crc;
+}
+
+template <typename Entry>
+bool SparseIndex<Entry>::FileIsIntact() {
+  IndexExtent extent;
+  {
+    MutexLock lock(mu_);
+    extent = {in_file_, file_crc_};
+  }
+  return Matches(extent);
 }
 
 template <typename Entry>

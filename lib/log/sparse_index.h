@@ -81,6 +81,8 @@ class SparseIndex {
   void Adopt(IndexExtent extent);
   // Whether the file begins with these entries: it is there, as long, of this CRC and in order.
   bool Matches(IndexExtent extent);
+  // Whether the file still holds what was adopted and written.
+  bool FileIsIntact();
   void Clear() { Adopt({}); }
   // Writes what waits and closes the file.
   void Release();
@@ -105,7 +107,8 @@ class SparseIndex {
   std::shared_ptr<File> file_ ABSL_GUARDED_BY(mu_);
   std::vector<Entry> waiting_ ABSL_GUARDED_BY(mu_);
   uint32_t in_file_ ABSL_GUARDED_BY(mu_) = 0;
-  uint32_t crc_ ABSL_GUARDED_BY(mu_) = 0;  // of all entries, the waiting ones included
+  uint32_t file_crc_ ABSL_GUARDED_BY(mu_) = 0;  // of the entries in the file
+  uint32_t crc_ ABSL_GUARDED_BY(mu_) = 0;       // of all entries, the waiting ones included
   std::optional<int64_t> last_key_
       ABSL_GUARDED_BY(mu_);                    // empty: there is none, or it is not known
   bool trimmed_ ABSL_GUARDED_BY(mu_) = false;  // the file ends after its entries

@@ -38,11 +38,8 @@ StatusOr<std::optional<OffsetForTime>> SearchBatch(const record::BatchHeader& he
 StatusOr<Offset> PartitionLog::Impl::TimeSearchStart(Segment& segment, int64_t timestamp_ms) {
   // Nothing in the log contradicts a time index that is wrong, so it has to prove itself by its
   // CRC.
-  if (!segment.time_index_checked.exchange(true)) {
-    const auto record = segment.record();
-    if (record.has_value() && !segment.time_index().Matches(record->time_index))
-      MILLRACE_RETURN_IF_ERROR(RebuildIndexes(segment));
-  }
+  if (!segment.time_index_checked.exchange(true) && !segment.time_index().FileIsIntact())
+    MILLRACE_RETURN_IF_ERROR(RebuildIndexes(segment));
   // The batch of an entry may hold the very timestamp that is sought: strictly before it.
   const auto entry = segment.time_index().Floor(timestamp_ms - 1);
   if (!entry.ok() || !entry->has_value()) return segment.base_offset;

@@ -74,7 +74,9 @@ Finding Scrub(PartitionLog& log) {
   return {.what = "the scrub does not come to an end"};
 }
 
-Finding CheckDamaged(SimulatedDisk& disk, const std::string& path, const Journal& journal) {
+// `changed`: bytes that belonged to the file are others now, so that somebody has to notice.
+Finding CheckDamaged(SimulatedDisk& disk, const std::string& path, bool changed,
+                     const Journal& journal) {
   OneLog log(disk, kConfig);
   if (const Status status = log.TryOpen(); !status.ok()) {
     const ErrorId id = ErrorIdOf(status);
@@ -93,8 +95,11 @@ Finding CheckDamaged(SimulatedDisk& disk, const std::string& path, const Journal
     if (Finding f = Scrub(*log); !f.ok()) return f;
     if (!log->damage().empty()) return {.what = "the scrub reports damage where there is none"};
   } else {
+    // All of it lies below the durable mark.
+    if (changed && log->recovery().cut_bytes > 0)
+      return {.lost = true, .what = "damage was cut as if it were a torn tail"};
     if (Finding f = Scrub(*log); !f.ok()) return f;
-    if (log->damage().empty()) return {.what = "the damage is not noticed"};
+    if (changed && log->damage().empty()) return {.what = "the damage is not noticed"};
     // One damaged place costs at most its segment.
     const auto segments = log->segments();
     int64_t largest = 0;
@@ -132,7 +137,7 @@ void Sweep(bool clean, uint64_t stride, Totals& totals) {
         if (damaged == bytes) continue;
         const auto disk = rested->Clone();
         OrFail(disk->Poke(path, damaged));
-        totals.Count(CheckDamaged(*disk, path, driver.journal()),
+        totals.Count(CheckDamaged(*disk, path, !damaged.starts_with(bytes), driver.journal()),
                      fmt::format("{} {} at byte {} of {}, {}", path, damage.name, at, bytes.size(),
                                  clean ? "after a close" : "after a crash"));
       }

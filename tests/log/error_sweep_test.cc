@@ -45,7 +45,8 @@ const std::vector<Injection>& Injections() {
 }
 
 // A sticky fault is one of a resource: it hits the calls of the kind that it hit first.
-void Inject(SimulatedDisk& disk, const Injection& injection, uint64_t call) {
+std::shared_ptr<std::optional<DiskOp>> Inject(SimulatedDisk& disk, const Injection& injection,
+                                              uint64_t call) {
   auto op = std::make_shared<std::optional<DiskOp>>();
   disk.SetFaults([=](const DiskCall& c) -> std::optional<Fault> {
     if (c.number < call) return std::nullopt;
@@ -58,6 +59,7 @@ void Inject(SimulatedDisk& disk, const Injection& injection, uint64_t call) {
       return std::nullopt;
     return injection.fault;
   });
+  return op;
 }
 
 // Once the fault is gone and the directory has not failed, everything goes on by itself.
@@ -72,7 +74,7 @@ Finding CheckGoesOn(LogDriver& driver) {
 void FailAt(const Workload& workload, const Injection& injection, uint64_t call, uint64_t seed,
             Totals& totals) {
   SimulatedDisk disk(seed);
-  Inject(disk, injection, call);
+  const auto op = Inject(disk, injection, call);
   LogDriver driver(disk, workload.config, seed);
   workload.run(driver);
   disk.SetFaults(nullptr);
@@ -80,7 +82,8 @@ void FailAt(const Workload& workload, const Injection& injection, uint64_t call,
       fmt::format("{} seed {} call {} ({})", workload.name, seed, call, injection.name);
   totals.Count(CheckGoesOn(driver), where);
   driver.log().Drop();
-  const CheckOptions options{.damage_allowed = true, .seed = seed + call};
+  // Only a failed sync may leave holes in what was written.
+  const CheckOptions options{.damage_allowed = *op == DiskOp::kSync, .seed = seed + call};
   totals.Count(CheckDisk(disk.PowerCut(seed + call, testing::CutMode::kAdversarial),
                          workload.config, driver.journal(), options),
                fmt::format("{}, then a power cut", where));

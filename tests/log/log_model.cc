@@ -353,7 +353,7 @@ void Totals::Count(const Finding& finding, const std::string& where) {
   ++checked;
   if (finding.ok()) return;
   ++(finding.lost ? lost : wrong);
-  if (first.empty()) first = fmt::format("{}: {}", where, finding.what);
+  if (lost + wrong <= 8) first += fmt::format("\n{}: {}", where, finding.what);
 }
 
 void Totals::Print(std::string_view harness) const {

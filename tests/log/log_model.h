@@ -109,7 +109,7 @@ Finding CheckTimes(PartitionLog& log, const Journal& journal);
 
 struct Totals {
   uint64_t checked = 0, lost = 0, wrong = 0;
-  std::string first;
+  std::string first;  // the first findings
   void Count(const Finding& finding, const std::string& where);
   void Print(std::string_view harness) const;  // "harness=... checked=... lost=... wrong=..."
 };
