@@ -131,6 +131,7 @@ void EmbeddedConsumer::ResetPosition(PartitionCursor& cursor, const Status& out_
                   Label(cursor.name()), from, to),
       {{"topic", cursor.name().topic}, {"partition", std::to_string(cursor.name().partition)}});
   cursor.SetPosition(to);
+  moved_ = true;
 }
 
 bool EmbeddedConsumer::FollowRecreated(PartitionCursor& cursor) {
@@ -139,7 +140,7 @@ bool EmbeddedConsumer::FollowRecreated(PartitionCursor& cursor) {
   cursor.partition().RemoveListener(bell_.get());
   (*found)->AddListener(bell_);
   cursor.Replace(*std::move(found));
-  bell_->Ring();  // its position is found by the next round
+  moved_ = true;  // its position is found by the next round
   return true;
 }
 

@@ -34,6 +34,7 @@ BatchRef::~BatchRef() {
 
 void Batch::Clear() {
   lane = nullptr;
+  if (!builder.empty()) builder.Finish().IgnoreError();  // it was dropped, and not appended
   completions.clear();
   if (completions.capacity() > kMaxSpareCompletions) completions.shrink_to_fit();
   charged_bytes = 0;

@@ -146,9 +146,11 @@ StatusOr<RecordBatch> EmbeddedConsumer::PollLoop(Consumer& self, absl::Duration 
     MILLRACE_RETURN_IF_ERROR(ResolvePositions());
     MILLRACE_ASSIGN_OR_RETURN(std::unique_ptr<BatchStorage> storage, Gather());
     const bool found = !storage->entries.empty();
-    if (found || context_->clock->Elapsed() >= deadline)
+    const bool moved = std::exchange(moved_, false);  // a position, to where there may be records
+    if (found || (!moved && context_->clock->Elapsed() >= deadline))
       return storages_->MakeBatch(std::move(storage));
     storages_->GiveBack(std::move(storage));
+    if (moved) continue;
     if (!on_stop.has_value() && stop.stop_possible()) on_stop.emplace(stop, RingBell{bell_.get()});
     Sleep(seen, deadline);
   }

@@ -152,6 +152,7 @@ class EmbeddedConsumer final : public ConsumerBackend {
   std::deque<Status> errors_;  // to be returned, each once
   ErrorId last_commit_error_ = ErrorId::kInternal;
   bool commit_failing_ = false;
+  bool moved_ = false;               // a failed partition goes on elsewhere, at once
   bool arrivals_are_close_ = false;  // worth spinning for
 
   std::string member_id_;

@@ -116,8 +116,6 @@ void EmbeddedProducer::Call::Refuse(const Group& group) {
   for (const BatchRef& batch : group.batches) {
     for (const Completion& completion : batch->completions) *completion.slot = status;
     producer_.hub_->Release(batch->charged_bytes, batch->completions.size());
-    batch->completions.clear();
-    batch->builder.Finish().IgnoreError();  // empties it for its next use
   }
 }
 
