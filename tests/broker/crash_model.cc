@@ -143,6 +143,28 @@ void BrokerDriver::Alter(const std::string& topic, const std::string& retention_
   entry->retention.insert(retention_ms);
 }
 
+void BrokerDriver::AlterEverything(const std::string& topic) {
+  Journal::Topic* entry = journal_.Newest(topic);
+  if (broker_ == nullptr || entry == nullptr) return;
+  std::map<std::string, std::optional<std::string>> changes;
+  for (const ConfigDefinition& row : TopicConfigTable()) {
+    changes[std::string(row.name)] = std::string(row.default_value);
+  }
+  if (broker_->AlterConfig(topic, changes).ok()) entry->retention.clear();
+  entry->retention.insert(*changes["retention.ms"]);
+}
+
+uint64_t BrokerDriver::MetadataLogBytes() {
+  uint64_t bytes = 0;
+  for (const std::string& path : machine_.disk->AllFiles()) {
+    if (path.find("__cluster_metadata-0/") == std::string::npos || !path.ends_with(".log"))
+      continue;
+    const auto info = machine_.disk->Stat(path);
+    if (info.ok()) bytes += info->size_bytes;
+  }
+  return bytes;
+}
+
 void BrokerDriver::AppendLater(const std::string& topic, int32_t partition, size_t bytes) {
   Journal::Topic* entry = journal_.Newest(topic);
   if (broker_ == nullptr || entry == nullptr) return;

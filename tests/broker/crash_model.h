@@ -54,6 +54,8 @@ class BrokerDriver {
   void Delete(const std::string& topic);
   void Grow(const std::string& topic, int32_t total);
   void Alter(const std::string& topic, const std::string& retention_ms);
+  void AlterEverything(const std::string& topic);  // to the built-in values: a long record
+  uint64_t MetadataLogBytes();
   // Appends to each of the partitions without waiting; Maintain syncs them together.
   void AppendLater(const std::string& topic, int32_t partition, size_t bytes = 20);
   void Append(const std::string& topic, int32_t partition, size_t bytes = 20);

@@ -108,22 +108,17 @@ void Unsynced(BrokerDriver& d) {
   d.Commit("g", "a", 2, true);
 }
 
-// What is above the threshold of a snapshot is made before the cuts begin.
+// Most of what makes a snapshot due is written before the cuts begin.
 void FillMetadata(BrokerDriver& d) {
   if (!d.Open()) return;
   d.Create("a");
   d.Append("a", 0);
-  ConfigMap config;
-  for (const ConfigDefinition& row : TopicConfigTable()) {
-    config[std::string(row.name)] = std::string(row.default_value);
-  }
-  d.Create("wide", 9000, config);
-  d.Grow("wide", 11900);
+  while (d.MetadataLogBytes() < (1 << 20) - 3000) d.AlterEverything("a");
 }
 void MetadataSnapshot(BrokerDriver& d) {
   for (int i = 0; i < 4; ++i) {
+    d.AlterEverything("a");
     d.Alter("a", std::to_string(1000000 + i));
-    d.Grow("wide", 11900 + 150 * (i + 1));
   }
   d.Append("a", 0);
 }
