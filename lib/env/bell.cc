@@ -5,24 +5,24 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <ctime>
-
-#include <algorithm>
 
 namespace millrace {
 namespace {
 
 void FutexWait(std::atomic<uint32_t>* word, uint32_t expected, absl::Duration at_most) {
-  const timespec timeout = absl::ToTimespec(std::clamp(at_most, absl::ZeroDuration(), absl::Hours(1)));
+  const timespec timeout =
+      absl::ToTimespec(std::clamp(at_most, absl::ZeroDuration(), absl::Hours(1)));
   syscall(SYS_futex, reinterpret_cast<uint32_t*>(word), FUTEX_WAIT_PRIVATE, expected, &timeout,
           nullptr, 0);
 }
 
 void FutexWakeAll(std::atomic<uint32_t>* word) {
-  syscall(SYS_futex, reinterpret_cast<uint32_t*>(word), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr,
-          0);
+  syscall(SYS_futex, reinterpret_cast<uint32_t*>(word), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr,
+          nullptr, 0);
 }
 
 }  // namespace
