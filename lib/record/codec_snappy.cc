@@ -24,6 +24,10 @@ constexpr size_t kXerialBlockBytes = size_t{32} << 10;
 // so a claim of more is a lie and needs no memory.
 constexpr size_t kMaxRatio = 22;
 
+const char* AsSnappy(std::span<const std::byte> bytes) {
+  return reinterpret_cast<const char*>(bytes.data());
+}
+
 bool StartsWithMagic(std::span<const std::byte> in) {
   return AsText(in.first(std::min(in.size(), kXerialMagic.size()))) == kXerialMagic;
 }
@@ -36,7 +40,7 @@ class SnappyDecoder final : public Decoder {
   size_t ClaimedBytes() const override {
     size_t size = 0;
     if (is_framed_) return 0;
-    return snappy::GetUncompressedLength(AsText(in_).data(), in_.size(), &size) ? size : 0;
+    return snappy::GetUncompressedLength(AsSnappy(in_), in_.size(), &size) ? size : 0;
   }
 
  private:
@@ -89,7 +93,7 @@ class SnappyDecoder final : public Decoder {
   // follow.
   StatusOr<size_t> ExpandBlock(std::span<const std::byte> block, std::span<std::byte> out) {
     if (is_framed_ && block.empty()) return 0;
-    const char* const data = AsText(block).data();
+    const char* const data = AsSnappy(block);
     size_t size = 0;
     if (!snappy::GetUncompressedLength(data, block.size(), &size))
       return CorruptData(Codec::kSnappy, "a block without a length");
@@ -134,7 +138,7 @@ StatusOr<SizedBuffer> CompressSnappy(std::span<const std::byte> in, BufferPool& 
     const auto block = in.first(std::min(in.size(), kXerialBlockBytes));
     in = in.subspan(block.size());
     size_t size = 0;
-    snappy::RawCompress(AsText(block).data(), block.size(), reinterpret_cast<char*>(at + 4), &size);
+    snappy::RawCompress(AsSnappy(block), block.size(), reinterpret_cast<char*>(at + 4), &size);
     StoreBigEndian(at, static_cast<int32_t>(size));
     at += sizeof(int32_t) + size;
   }

@@ -110,7 +110,10 @@ TEST_CASE("a batch with one byte changed under its CRC is named with both values
                                Catch::Contains(fmt::format("{:#010x}", ComputeCrc(batch))));
   SECTION("and one of another length as well") {
     batch.pop_back();
-    CHECK(ErrorIdOf(CheckCrc(header, batch)) == ErrorId::kCorruptMessage);
+    const Status shorter = CheckCrc(header, batch);
+    CHECK(ErrorIdOf(shorter) == ErrorId::kCorruptMessage);
+    CHECK_THAT(Says(shorter), Catch::Contains(fmt::format("{} bytes, there are {}",
+                                                          header.size_bytes(), batch.size())));
   }
 }
 
