@@ -5,6 +5,7 @@
 #include "base/byte_writer.h"
 #include "base/crc32c.h"
 #include "base/errors.h"
+#include "base/kill_point.h"
 #include "base/seeded_bug.h"
 #include "base/status_macros.h"
 #include "env/file_util.h"
@@ -88,6 +89,7 @@ StatusOr<AppendResult> PartitionLog::Impl::AppendLocked(std::span<std::byte> bat
   if (roll) MILLRACE_RETURN_IF_ERROR(RollLocked());
   record::AssignOffset(batch.data(), header.base_offset, header.leader_epoch);
   MILLRACE_RETURN_IF_ERROR(WriteBatch(batch));
+  MILLRACE_KILL_POINT(kAppendWritten);
   Publish(batch, header);
   return AppendResult{.base_offset = header.base_offset,
                       .next_offset = header.next_offset(),
@@ -110,6 +112,7 @@ Status PartitionLog::Impl::EnterEpoch(int32_t epoch, Offset start) {
   // that no history knows, or the same epoch twice with different records.
   if (!SeededBug(Bug::kEpochNotPersisted))
     MILLRACE_RETURN_IF_ERROR(gate.ReplaceFile(PathOf(kEpochFile), AsBytes(text)));
+  MILLRACE_KILL_POINT(kEpochWritten);
   ChangeView([&](View& v) {
     v.epochs = epochs;
     v.epochs_crc = Crc32c(AsBytes(text));
@@ -152,6 +155,7 @@ Status PartitionLog::Impl::RollLocked() {
   const Offset end = log_end.load(std::memory_order_relaxed);
   auto next = std::make_shared<Segment>(files, path, end, read_only);
   MILLRACE_RETURN_IF_ERROR(next->CreateLog());
+  MILLRACE_KILL_POINT(kSegmentCreated);
   MILLRACE_ASSIGN_OR_RETURN(auto next_file, next->OpenLog());
   index_builder->Finish();
   auto full = std::make_shared<Closing>();

@@ -10,6 +10,7 @@
 #include "base/byte_writer.h"
 #include "base/crc32c.h"
 #include "base/errors.h"
+#include "base/kill_point.h"
 #include "base/status_macros.h"
 #include "env/file_util.h"
 
@@ -219,6 +220,7 @@ Status DurableMarks::WriteChanges(std::vector<Change>& changes) {
     StoreSlot(change.key, entry.mark, entry.sequence, slot.data());
     MILLRACE_RETURN_IF_ERROR(file_->WriteAt(SlotPosition(entry.place, entry.sequence), slot));
   }
+  MILLRACE_KILL_POINT(kMarksWritten);
   return gate_.Sync(*file_);
 }
 

@@ -9,6 +9,7 @@
 #include "base/byte_writer.h"
 #include "base/crc32c.h"
 #include "base/errors.h"
+#include "base/kill_point.h"
 #include "base/seeded_bug.h"
 #include "base/status_macros.h"
 #include "env/file_util.h"
@@ -164,6 +165,7 @@ Status LogDirectory::Impl::TakeManifest() {
   }
   if (options.read_only || SeededBug(Bug::kManifestStays)) return absl::OkStatus();
   MILLRACE_RETURN_IF_ERROR(files.RemoveFile(path));
+  MILLRACE_KILL_POINT(kManifestTaken);
   return gate.SyncDir(OwnPath(""));
 }
 
@@ -282,6 +284,7 @@ Status LogDirectory::DeletePartition(const std::string& name, Uuid topic_id, int
   if (ours || SeededBug(Bug::kOrphanCleanUp)) {
     MILLRACE_RETURN_IF_ERROR(RemoveTree(impl_->files, doomed));
     MILLRACE_RETURN_IF_ERROR(impl_->files.Rename(path, doomed));
+    MILLRACE_KILL_POINT(kFolderRenamed);
     MILLRACE_RETURN_IF_ERROR(impl_->gate.SyncDir(impl_->options.path));
   }
   impl_->marks->Remove(key);
@@ -290,6 +293,7 @@ Status LogDirectory::DeletePartition(const std::string& name, Uuid topic_id, int
     MutexLock lock(impl_->mu);
     impl_->manifest.partitions.erase(key);
   }
+  MILLRACE_KILL_POINT(kMarkRemoved);
   SegmentSums sums(impl_->files, impl_->SumsPath(key));
   MILLRACE_RETURN_IF_ERROR(sums.Remove());
   MILLRACE_RETURN_IF_ERROR(RemoveTree(impl_->files, doomed));

@@ -5,6 +5,7 @@
 #include "base/byte_writer.h"
 #include "base/crc32c.h"
 #include "base/errors.h"
+#include "base/kill_point.h"
 #include "base/seeded_bug.h"
 #include "base/status_macros.h"
 #include "env/file_util.h"
@@ -177,6 +178,7 @@ Status Recovery::HandOver() {
     MutexLock lock(log_.append_mu_);
     log_.CaptureCheckpoint();
   }
+  MILLRACE_KILL_POINT(kRecovered);
   log_.TakeTurn();
   Status status = log_.SyncAll();
   if (status.ok()) log_.MoveSyncedEnd(log_.mark());  // also where nothing was left to sync

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "base/kill_point.h"
 #include "base/seeded_bug.h"
 #include "base/status_macros.h"
 #include "env/file_util.h"
@@ -41,6 +42,7 @@ StatusOr<uint64_t> PartitionLog::Impl::MoveLogStart(Offset offset) {
   if (!SeededBug(Bug::kRetentionBeforeMark)) status = directory.marks->Write();
   uint64_t removed = 0;
   if (status.ok()) {
+    MILLRACE_KILL_POINT(kLogStartMarked);
     log_start.store(offset, std::memory_order_release);
     ChangeView([&](View& v) {
       std::erase_if(v.damage, [&](const DamagedRange& d) { return d.end_offset <= offset; });
@@ -105,6 +107,7 @@ Status PartitionLog::Impl::RemoveSegmentFiles(const Segment& segment, bool at_on
         delayed.push_back({directory.clock.Now() + config.file_delete_delay, renamed});
       }
     }
+    MILLRACE_KILL_POINT(kSegmentFileGone);
     if (!status.ok() && !absl::IsNotFound(status)) return status;
   }
   return absl::OkStatus();

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "base/kill_point.h"
 #include "base/seeded_bug.h"
 #include "base/status_macros.h"
 #include "env/file_util.h"
@@ -81,12 +82,15 @@ Status PartitionLog::Impl::FinishSegment(const Closing& full) {
     next.sum = record.sum;
     if (!record.damaged) MoveSyncedEnd(next);
   }
+  MILLRACE_KILL_POINT(kSegmentSynced);
   // Beyond its end nothing is acknowledged before all of the segment's files are safe: a scan of
   // what follows starts from them.
   MILLRACE_RETURN_IF_ERROR(segment.index().Sync(gate));
   MILLRACE_RETURN_IF_ERROR(segment.time_index().Sync(gate));
   MILLRACE_RETURN_IF_ERROR(WriteSnapshot(record.end_offset, full.snapshot));
+  MILLRACE_KILL_POINT(kSnapshotWritten);
   MILLRACE_RETURN_IF_ERROR(sums.Append(gate, record));
+  MILLRACE_KILL_POINT(kSumWritten);
   MILLRACE_RETURN_IF_ERROR(gate.SyncDir(path));
   if (next.checkpoint.offset != next.segment_base) RemoveSnapshot(next.checkpoint.offset);
   next.segment_base = record.end_offset;
@@ -111,6 +115,7 @@ Status PartitionLog::Impl::SyncActive(const Tail& written,
     }
     MILLRACE_ASSIGN_OR_RETURN(const auto file, written.segment->OpenLog());
     MILLRACE_RETURN_IF_ERROR(gate.Sync(*file));
+    MILLRACE_KILL_POINT(kSyncDone);
     MoveSyncedEnd(next);
   }
   if (!pending.has_value()) return absl::OkStatus();

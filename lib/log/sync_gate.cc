@@ -4,6 +4,7 @@
 
 #include "base/byte_writer.h"
 #include "base/errors.h"
+#include "base/kill_point.h"
 #include "base/seeded_bug.h"
 #include "base/status_macros.h"
 #include "env/file_util.h"
@@ -50,12 +51,14 @@ Status SyncGate::ReplaceFile(const std::string& path, std::span<const std::byte>
     MILLRACE_RETURN_IF_ERROR(file->Truncate(0));  // a crash may have left a longer one
     MILLRACE_RETURN_IF_ERROR(file->WriteAt(0, bytes));
     if (!SeededBug(Bug::kRenameBeforeSync)) MILLRACE_RETURN_IF_ERROR(Sync(*file));
+    MILLRACE_KILL_POINT(kReplacementWritten);
     return files_.Rename(temporary, path);
   };
   if (Status status = write(); !status.ok()) {
     files_.RemoveFile(temporary).IgnoreError();  // the first error is the one to report
     return status;
   }
+  MILLRACE_KILL_POINT(kReplacementRenamed);
   return SyncDir(ParentDir(path));
 }
 
