@@ -11,9 +11,29 @@
 namespace millrace {
 
 // X(identifier, name, where it is)
-#define MILLRACE_KILL_POINT_LIST(X)                                             \
-  X(kAppendWritten, "append-written", "a batch is written, and not yet synced") \
-  X(kSyncDone, "sync-done", "a file is synced, and nobody is answered yet")
+#define MILLRACE_KILL_POINT_LIST(X)                                                               \
+  X(kAppendWritten, "append-written", "a batch is written, and nobody can see it yet")            \
+  X(kSyncDone, "sync-done", "a log is synced, and its synced end has not moved")                  \
+  X(kEpochWritten, "epoch-written",                                                               \
+    "a new leader epoch is durable, and nothing is appended in it")                               \
+  X(kSegmentCreated, "segment-created", "the file of the next segment is there, and empty")       \
+  X(kSegmentSynced, "segment-synced", "the log of a full segment is synced, its indexes are not") \
+  X(kSnapshotWritten, "snapshot-written", "the producers at its end are known, its sum is not")   \
+  X(kSumWritten, "sum-written", "a full segment is finished, and the mark lies before its end")   \
+  X(kMarksWritten, "marks-written", "durable marks are written, and not yet synced")              \
+  X(kReplacementWritten, "replacement-written", "a side file is safe under its temporary name")   \
+  X(kReplacementRenamed, "replacement-renamed", "it has its name, which is not yet durable")      \
+  X(kLogStartMarked, "log-start-marked", "a new log start is durable, the old records are there") \
+  X(kSegmentFileGone, "segment-file-gone", "one file of a segment that is deleted is gone")       \
+  X(kRecovered, "recovered", "a log is recovered, and what was left unsynced still is")           \
+  X(kManifestTaken, "manifest-taken", "the close manifest is removed, not yet durably")           \
+  X(kFolderRenamed, "folder-renamed", "the folder of a deleted partition has its last name")      \
+  X(kMarkRemoved, "mark-removed", "the mark of a deleted partition is gone, its files are not")   \
+  X(kMetadataWritten, "metadata-written", "a change of the metadata is written, and not synced")  \
+  X(kTopicCreated, "topic-created", "a topic is durable, and nobody can use it yet")              \
+  X(kTopicRemoved, "topic-removed",                                                               \
+    "a topic is deleted for the metadata, its partitions are open")                               \
+  X(kOffsetsWritten, "offsets-written", "committed offsets are written, and not yet synced")
 
 enum class KillPoint : uint8_t {
   kNone,

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "base/kill_point.h"
 #include "base/seeded_bug.h"
 #include "base/status_macros.h"
 #include "record/batch_builder.h"
@@ -150,6 +151,7 @@ Status GroupHost::SyncAnswer(Offset written, bool durable) {
   if (SeededBug(Bug::kCommitNotSynced)) return absl::OkStatus();
   // Also where this call wrote nothing: what it saw may be on its way to the disk still.
   if (partition_->durable_end() >= written) return absl::OkStatus();
+  MILLRACE_KILL_POINT(kOffsetsWritten);
   return partition_->SyncTo(written);
 }
 

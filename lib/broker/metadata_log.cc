@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "base/kill_point.h"
 #include "base/seeded_bug.h"
 #include "base/status_macros.h"
 #include "env/file_util.h"
@@ -128,6 +129,7 @@ Status MetadataLog::ReplayLog(Offset from) {
   return absl::OkStatus();
 }
 
+// A failure of the directory is told to the others by the caller, once it has let go of its locks.
 Status MetadataLog::Append(std::span<const schema::MetadataRecord> records) {
   if (records.empty()) return absl::OkStatus();
   MILLRACE_RETURN_IF_ERROR(shared_.WithBallast([&] { return Write(records); }));
@@ -147,9 +149,9 @@ Status MetadataLog::Write(std::span<const schema::MetadataRecord> records) {
   auto appended = log_->Append(batch.bytes(), request, /*verified=*/true);
   Status status = appended.status();
   if (status.ok() && !SeededBug(Bug::kMetadataNotSynced)) {
+    MILLRACE_KILL_POINT(kMetadataWritten);
     status = log_->SyncTo(appended->next_offset);
   }
-  if (const Status failed = shared_.directory->failed(); !failed.ok()) shared_.NoteFailure(failed);
   if (!status.ok()) return Annotate(status, kMetadataFolder);
   grown_bytes_ += batch.size_bytes;
   return absl::OkStatus();

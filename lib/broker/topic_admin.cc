@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "base/invariant.h"
+#include "base/kill_point.h"
 #include "base/status_macros.h"
 #include "broker/broker_impl.h"
 #include "broker/quoted.h"
@@ -77,6 +79,7 @@ void BrokerImpl::TellOfChange() {
 Status BrokerImpl::CreateTopic(const CreateTopicRequest& request) {
   const GateEntry inside(calls_);
   MILLRACE_RETURN_IF_ERROR(shared_->Writable());
+  const FailureWatch watch(*shared_);
   MILLRACE_RETURN_IF_ERROR(CheckTopicName(request.name));
   if (IsInternalTopic(request.name)) {
     return MakeError(
@@ -156,6 +159,7 @@ Status BrokerImpl::CreateLocked(const CreateTopicRequest& request) {
     records.push_back(MakeConfigRecord(request.name, key, value));
   }
   MILLRACE_RETURN_IF_ERROR(Change(records));
+  MILLRACE_KILL_POINT(kTopicCreated);
   // Folders are made with the first use of each partition; the metadata alone says that they exist.
   table_.Install(*metadata()->topics.at(request.name), /*fresh=*/true);
   return absl::OkStatus();
@@ -198,6 +202,7 @@ Status BrokerImpl::CheckFolders(std::string_view topic, int32_t first, int32_t e
 Status BrokerImpl::DeleteTopic(std::string_view name) {
   const GateEntry inside(calls_);
   MILLRACE_RETURN_IF_ERROR(shared_->Writable());
+  const FailureWatch watch(*shared_);
   MILLRACE_RETURN_IF_ERROR(CheckTopicName(name));
   if (IsInternalTopic(name)) {
     return MakeError(
@@ -210,6 +215,7 @@ Status BrokerImpl::DeleteTopic(std::string_view name) {
     MutexLock lock(admin_mu_);
     MILLRACE_ASSIGN_OR_RETURN(const auto topic, TopicOrError(name));
     MILLRACE_RETURN_IF_ERROR(Change({schema::RemoveTopicRecord{.topic_id = topic->id}}));
+    MILLRACE_KILL_POINT(kTopicRemoved);
     deleted_before_ = true;
     for (const auto& partition : table_.Remove(name)) {
       partition->Shut(/*deleted=*/true);
@@ -267,6 +273,7 @@ Status BrokerImpl::RemoveRemains(const std::set<Uuid>& dead,
 Status BrokerImpl::AddPartitions(std::string_view name, int32_t total) {
   const GateEntry inside(calls_);
   MILLRACE_RETURN_IF_ERROR(shared_->Writable());
+  const FailureWatch watch(*shared_);
   {
     MutexLock lock(admin_mu_);
     MILLRACE_ASSIGN_OR_RETURN(const auto topic, TopicOrError(name));
@@ -301,6 +308,7 @@ Status BrokerImpl::AlterConfig(std::string_view name,
                                const std::map<std::string, std::optional<std::string>>& changes) {
   const GateEntry inside(calls_);
   MILLRACE_RETURN_IF_ERROR(shared_->Writable());
+  const FailureWatch watch(*shared_);
   {
     MutexLock lock(admin_mu_);
     MILLRACE_ASSIGN_OR_RETURN(const auto topic, TopicOrError(name));
@@ -337,6 +345,10 @@ StatusOr<std::vector<ConfigEntry>> BrokerImpl::DescribeConfig(std::string_view n
 
 // ---- partitions
 
+bool BrokerImpl::MayAutoCreate() const {
+  return shared_->options.auto_create_topics && !shared_->options.read_only;
+}
+
 Status BrokerImpl::AutoCreate(std::string_view topic) {
   CreateTopicRequest request;
   request.name = std::string(topic);
@@ -350,7 +362,7 @@ StatusOr<std::shared_ptr<Partition>> BrokerImpl::FindPartition(std::string_view 
   int32_t count = -1;
   std::shared_ptr<Partition> found = table_.Find(topic, partition, &count);
   if (found != nullptr) return found;
-  if (count < 0 && shared_->options.auto_create_topics) {
+  if (count < 0 && MayAutoCreate()) {
     MILLRACE_RETURN_IF_ERROR(AutoCreate(topic));
     found = table_.Find(topic, partition, &count);
     if (found != nullptr) return found;
@@ -366,7 +378,7 @@ StatusOr<std::vector<std::shared_ptr<Partition>>> BrokerImpl::FindTopic(std::str
                                                                         bool create) {
   MILLRACE_RETURN_IF_ERROR(shared_->Usable());
   auto found = table_.FindTopic(topic);
-  if (!found.has_value() && create && shared_->options.auto_create_topics) {
+  if (!found.has_value() && create && MayAutoCreate()) {
     MILLRACE_RETURN_IF_ERROR(AutoCreate(topic));
     found = table_.FindTopic(topic);
   }
@@ -377,6 +389,7 @@ StatusOr<std::vector<std::shared_ptr<Partition>>> BrokerImpl::FindTopic(std::str
 Status BrokerImpl::DeleteRecords(const OffsetMap& before) {
   const GateEntry inside(calls_);
   MILLRACE_RETURN_IF_ERROR(shared_->Writable());
+  const FailureWatch watch(*shared_);
   std::vector<std::pair<std::shared_ptr<LocalPartition>, Offset>> todo;
   for (const auto& [tp, offset] : before) {
     MILLRACE_RETURN_IF_ERROR(FindPartition(tp.topic, tp.partition).status());
@@ -401,11 +414,21 @@ Status BrokerImpl::DeleteRecords(const OffsetMap& before) {
   return absl::OkStatus();
 }
 
+StatusOr<int32_t> BrokerImpl::BumpEpoch(const TopicPartition& name, const Uuid& topic_id) {
+  MILLRACE_RETURN_IF_ERROR(Change({schema::PartitionChangeRecord{
+      .partition_id = name.partition, .topic_id = topic_id, .leader = kNodeId}}));
+  const auto image = metadata();
+  const auto topic = image->topics.find(name.topic);
+  MILLRACE_INVARIANT(topic != image->topics.end() && topic->second->id == topic_id);
+  return topic->second->partitions.at(static_cast<size_t>(name.partition)).leader_epoch;
+}
+
 // ---- producer ids
 
 StatusOr<int64_t> BrokerImpl::AllocateProducerId() {
   const GateEntry inside(calls_);
   MILLRACE_RETURN_IF_ERROR(shared_->Writable());
+  const FailureWatch watch(*shared_);
   MutexLock lock(log_mu_);
   if (next_producer_id_ == producer_ids_end_) {
     const int64_t begin = metadata_log_->state().next_producer_id();
