@@ -6,10 +6,11 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
-#include <absl/container/flat_hash_map.h>
+#include <absl/hash/hash.h>
 #include <absl/time/time.h>
 
 #include "coordinator/group_coordinator.h"
@@ -62,7 +63,7 @@ struct Group {
   std::map<std::string, std::string, std::less<>> members_by_instance;
   // Who holds a partition, assigned or still to be given up. Never iterated: its order is not
   // fixed.
-  absl::flat_hash_map<PartitionId, const Member*> owners;
+  std::unordered_map<PartitionId, const Member*, absl::Hash<PartitionId>> owners;
   std::map<TopicPartition, CommittedOffset> offsets;
   // ---- of this run alone
   uint64_t version = 0;                 // GroupVersion

@@ -4,10 +4,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/hash/hash.h"
 #include "base/mutex.h"
 #include "base/uuid.h"
 #include "log/sparse_index.h"
@@ -99,7 +100,8 @@ class DurableMarks {
   Mutex write_mu_;  // one Write at a time; taken before mu_
   std::unique_ptr<File> file_ ABSL_GUARDED_BY(write_mu_);
   mutable Mutex mu_;
-  absl::flat_hash_map<Key, Entry> entries_ ABSL_GUARDED_BY(mu_);
+  // The standard map: in this Abseil a hash map whose growth runs out of memory is left broken.
+  std::unordered_map<Key, Entry, absl::Hash<Key>> entries_ ABSL_GUARDED_BY(mu_);
   std::vector<uint32_t> free_places_ ABSL_GUARDED_BY(mu_);
   uint32_t places_ ABSL_GUARDED_BY(mu_) = 0;
   std::vector<Key> changed_ ABSL_GUARDED_BY(mu_);

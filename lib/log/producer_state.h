@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "millrace/status.h"
 #include "millrace/topic_partition.h"
 #include "record/batch.h"
@@ -75,7 +75,7 @@ class ProducerState {
 
   size_t max_producers_;
   std::vector<Producer> slots_;
-  absl::flat_hash_map<int64_t, uint32_t> producers_;
+  std::unordered_map<int64_t, uint32_t> producers_;
   uint32_t oldest_ = kNone, newest_ = kNone;
 };
 

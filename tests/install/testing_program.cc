@@ -8,9 +8,9 @@
 int main() {
   auto clock = std::make_shared<millrace::testing::ManualClock>();
   auto disk = std::make_shared<millrace::testing::SimulatedDisk>();
-  auto env = std::make_shared<millrace::Env>();
-  env->files = disk;
-  env->clock = clock;
+  millrace::Env env;
+  env.files = disk;
+  env.clock = clock;
   auto broker = millrace::Broker::Open({.directory = "data", .env = env});
   if (!broker.ok()) return std::cerr << broker.status() << "\n", 1;
   clock->Advance(absl::Minutes(1));

@@ -1,7 +1,7 @@
 // The out-of-memory sweep: a workload over the public API in which the n-th allocation fails, for n = 1,
 // 2, 3 and on until it runs through; once only, and from then on. Whatever fails must be an error, never
 // an exception, a crash or a hang, and what was acknowledged must be there when memory is back.
-//   oom_sweep DIR [STRIDE]      every STRIDE-th allocation (1: all)
+//   oom_sweep DIR [STRIDE [FIRST]]      every STRIDE-th allocation (1: all), from FIRST
 // Prints harness=oom-sweep checked=N lost=N wrong=N.
 #include <atomic>
 #include <cstdio>
@@ -69,14 +69,14 @@ struct Acknowledged {
   bool closed = false;
 };
 
-std::shared_ptr<Env> TestEnv() {
+Env TestEnv() {
   static const auto clock = std::make_shared<testing::ManualClock>(absl::FromUnixSeconds(1700000000));
-  auto env = std::make_shared<Env>();
-  env->clock = clock;
+  Env env;
+  env.clock = clock;
   return env;
 }
 
-BrokerOptions OptionsFor(const std::string& dir, const std::shared_ptr<Env>& env) {
+BrokerOptions OptionsFor(const std::string& dir, const Env& env) {
   BrokerOptions options;
   options.directory = dir;
   options.background_threads = 0;
@@ -84,6 +84,20 @@ BrokerOptions OptionsFor(const std::string& dir, const std::shared_ptr<Env>& env
   options.client.log_level = LogLevel::kOff;
   return options;
 }
+
+// What a caller makes on its own account: before memory runs out.
+struct Prepared {
+  explicit Prepared(const std::string& dir, const Env& env) : broker(OptionsFor(dir, env)) {
+    topic.partitions = 1;
+    topic.segment_bytes = 8192;
+    consumer.group = "readers";
+    consumer.topics = {"events"};
+    consumer.commits = Commits::kManual;
+  }
+  BrokerOptions broker;
+  TopicOptions topic;
+  ConsumerOptions consumer;
+};
 
 void Produce(const Client& client, Acknowledged& done) {
   auto producer = client.NewProducer();
@@ -110,9 +124,8 @@ void Produce(const Client& client, Acknowledged& done) {
   producer->Flush(absl::Seconds(10)).IgnoreError();  // what has no answer counts as not acknowledged
 }
 
-void Consume(const Client& client, Acknowledged& done) {
-  auto consumer = client.NewConsumer({.group = "readers", .topics = {"events"},
-                                      .commits = Commits::kManual});
+void Consume(const Client& client, ConsumerOptions options, Acknowledged& done) {
+  auto consumer = client.NewConsumer(std::move(options));
   if (!consumer.ok()) return;
   for (int polls = 0; polls < 3; ++polls) {
     auto batch = consumer->Poll(absl::ZeroDuration());
@@ -124,21 +137,22 @@ void Consume(const Client& client, Acknowledged& done) {
   consumer->Close(absl::Seconds(5)).IgnoreError();  // the destructor does the rest
 }
 
-void Workload(const std::string& dir, const std::shared_ptr<Env>& env, Acknowledged& done) {
-  auto broker = Broker::Open(OptionsFor(dir, env));
+void Workload(Prepared prepared, int64_t fail_at, Acknowledged& done) {
+  allocations_left = fail_at;
+  auto broker = Broker::Open(std::move(prepared.broker));
   if (!broker.ok()) return;
   const Client client = broker->client();
   client.admin()
-      .CreateTopic("events", {.partitions = 1, .segment_bytes = 8192}, OnExists::kKeep)
+      .CreateTopic("events", std::move(prepared.topic), OnExists::kKeep)
       .IgnoreError();  // without the topic nothing is acknowledged below
   Produce(client, done);
-  Consume(client, done);
+  Consume(client, std::move(prepared.consumer), done);
   broker->RunMaintenance().IgnoreError();
   done.closed = broker->Close(absl::Seconds(5)).ok();
 }
 
 // With memory back: what was acknowledged is there.
-int Lost(const std::string& dir, const std::shared_ptr<Env>& env, const Acknowledged& done) {
+int Lost(const std::string& dir, const Env& env, const Acknowledged& done) {
   auto broker = Broker::Open(OptionsFor(dir, env));
   if (!broker.ok()) {
     std::cerr << "does not open again: " << broker.status() << "\n";
@@ -170,20 +184,21 @@ int Lost(const std::string& dir, const std::shared_ptr<Env>& env, const Acknowle
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) return std::cerr << "usage: oom_sweep DIR [STRIDE]\n", 2;
+  if (argc < 2) return std::cerr << "usage: oom_sweep DIR [STRIDE [FIRST]]\n", 2;
   const std::string dir = argv[1];
   const int64_t stride = argc > 2 ? std::max(1, std::atoi(argv[2])) : 1;
+  const int64_t first = argc > 3 ? std::max(0, std::atoi(argv[3])) : 0;
   const auto env = TestEnv();
   int64_t checked = 0, lost = 0, wrong = 0;
   for (const bool from_then_on : {false, true}) {
-    for (int64_t n = 0;; n += stride) {
+    for (int64_t n = first;; n += stride) {
       std::filesystem::remove_all(dir);
       Acknowledged done;
       has_failed = false;
       sticky = from_then_on;
-      allocations_left = n;
+      Prepared prepared(dir, env);
       try {
-        Workload(dir, env, done);
+        Workload(std::move(prepared), n, done);
       } catch (const std::exception& e) {
         allocations_left = -1;
         std::cerr << "allocation " << n << ": an exception left the library: " << e.what() << "\n";
