@@ -30,18 +30,20 @@ void Say(std::string_view line) {
   std::fflush(stdout);
 }
 
-Status CreateTopics(const millrace::Client& client, size_t events) {
-  // Small segments, so that even a short log has some that retention can drop.
-  const auto segment_bytes = std::clamp<int64_t>(static_cast<int64_t>(events), 4096, 1 << 24);
-  for (const char* name : {kTopic, kStateTopic}) {
-    const Status created = client.admin().CreateTopic(name,
-                                                      {.partitions = kPartitions,
-                                                       .retention = absl::InfiniteDuration(),
-                                                       .segment_bytes = segment_bytes},
-                                                      millrace::OnExists::kKeep);
-    if (!created.ok()) return created;
-  }
-  return absl::OkStatus();
+Status CreateTopics(const millrace::Client& client, const std::vector<Event>& events) {
+  int64_t bytes = 0;
+  for (const Event& event : events) bytes += static_cast<int64_t>(event.line.size());
+  // Segments so small that each partition has about six, and retention something to drop.
+  const int64_t segment_bytes = std::max<int64_t>(bytes / (kPartitions * 6), 4096);
+  const Status created = client.admin().CreateTopic(kTopic,
+                                                    {.partitions = kPartitions,
+                                                     .retention = absl::InfiniteDuration(),
+                                                     .segment_bytes = segment_bytes},
+                                                    millrace::OnExists::kKeep);
+  if (!created.ok()) return created;
+  return client.admin().CreateTopic(
+      kStateTopic, {.partitions = kPartitions, .retention = absl::InfiniteDuration()},
+      millrace::OnExists::kKeep);
 }
 
 // Each record carries the number of its line. The lines of one partition are appended in their
@@ -67,9 +69,10 @@ millrace::StatusOr<Found> LookForEvents(const millrace::Client& client) {
   return found;
 }
 
-std::string Assignments(const Workers& workers) {
+// Of the first `count` workers.
+std::string Assignments(const Workers& workers, size_t count) {
   std::string text;
-  for (size_t i = 0; i < workers.size(); ++i) {
+  for (size_t i = 0; i < count; ++i) {
     const auto partitions = workers[i]->partitions();
     text +=
         fmt::format("{}worker {}: {}", i == 0 ? "" : ", ", i + 1,
@@ -91,7 +94,7 @@ Status WaitFor(std::string_view what, const Workers& workers,
     if (Status status = CheckWorkers(workers); !status.ok()) return status;
     if (SecondsSince(start) > 20) {
       return absl::DeadlineExceededError(
-          fmt::format("waited 20 s for {}; {}", what, Assignments(workers)));
+          fmt::format("waited 20 s for {}; {}", what, Assignments(workers, workers.size())));
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
@@ -112,7 +115,7 @@ class Stream {
 
   Status Run(bool hang) {
     // A second or two in all, so that there is a middle to be killed in.
-    const size_t step = std::max<size_t>(events_.size() / 250, 5);
+    const size_t step = std::max<size_t>(events_.size() / 100, 5);
     for (size_t at = 0; at < events_.size(); at += step) {
       const size_t end = std::min(at + step, events_.size());
       if (Status status = Append(at, end); !status.ok()) return status;
@@ -125,7 +128,7 @@ class Stream {
         if (Status status = WaitForTakeover(last); !status.ok()) return status;
         hang = false;
       }
-      std::this_thread::sleep_for(std::chrono::milliseconds(4));
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
     return WaitFor("the workers to reach the end", workers_,
                    [this] { return progress_.total() == appended_; });
@@ -159,7 +162,7 @@ class Stream {
     });
     if (!taken.ok()) return taken;
     Say(fmt::format("takeover {} {:.2f} {}", hung.held(), SecondsSince(start),
-                    Assignments(workers_)));
+                    Assignments(workers_, workers_.size() - 1)));
     return absl::OkStatus();
   }
 
@@ -181,7 +184,7 @@ Status StreamHere(const std::string& directory, const std::string& input, bool h
   if (!broker.ok()) return broker.status();
   const double open_ms = SecondsSince(start) * 1000;
   const millrace::Client client = broker->client();
-  if (Status status = CreateTopics(client, events->size()); !status.ok()) return status;
+  if (Status status = CreateTopics(client, *events); !status.ok()) return status;
   const auto found = LookForEvents(client);
   if (!found.ok()) return found.status();
   Say(fmt::format("open {:.1f} {}", open_ms, found->events));
@@ -195,7 +198,7 @@ Status StreamHere(const std::string& directory, const std::string& input, bool h
                        [](const auto& worker) { return worker->partitions().size() == 2; });
   });
   if (!shared_out.ok()) return shared_out;
-  Say(fmt::format("assigned {}", Assignments(workers)));
+  Say(fmt::format("assigned {}", Assignments(workers, workers.size())));
 
   auto producer = client.NewProducer();
   if (!producer.ok()) return producer.status();

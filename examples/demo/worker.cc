@@ -117,7 +117,7 @@ Status Worker::Run(const std::stop_token& stop) {
   producer_ = *std::move(producer);
   auto consumer = client_.NewConsumer({.group = "workers",
                                        .topics = {kTopic},
-                                       .max_poll_records = 40,
+                                       .max_poll_records = 100,
                                        .max_poll_interval = kMaxPollInterval,
                                        .listener = std::make_shared<Rebalances>(*this)});
   if (!consumer.ok()) return consumer.status();

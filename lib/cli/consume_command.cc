@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <memory>
+#include <thread>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -27,49 +29,52 @@ struct ConsumeArguments {
   bool exit_at_end = false;
 };
 
-// Prints the records of a consumer until the end, a count or a signal. Commits only what has been
+// Prints the records of consumers until the end, a count or a signal. Commits only what has been
 // handed to standard output.
 class RecordPrinter {
  public:
-  // Borrows everything until Run returns. `ends`: where exit_at_end stops, a partition.
-  RecordPrinter(Context& context, const ConsumeArguments& arguments, Consumer& consumer,
-                RecordFormat format, OffsetMap ends)
+  // Borrows what it is given.
+  RecordPrinter(Context& context, const ConsumeArguments& arguments, RecordFormat format,
+                std::stop_token stop)
       : context_(context),
         arguments_(arguments),
-        consumer_(consumer),
         format_(std::move(format)),
-        ends_(std::move(ends)) {}
+        stop_(std::move(stop)) {}
 
-  Status Run(const std::stop_token& stop) {
-    const Status printed = Loop(stop);
+  // Prints what `consumer` reads, up to `ends` of its partitions; without ends for ever.
+  Status Run(Consumer& consumer, const std::optional<OffsetMap>& ends) {
+    const Status printed = Loop(consumer, ends);
     // After an error, too: what was printed is not wanted again.
-    const Status committed = Commit();
+    const Status committed = Commit(consumer);
     return printed.ok() ? committed : printed;
   }
 
+  // A count or a signal has ended it for good.
+  bool finished() const {
+    return stop_.stop_requested() || (arguments_.count && printed_ >= *arguments_.count);
+  }
+
  private:
-  Status Loop(const std::stop_token& stop) {
-    const absl::Duration wait =
-        arguments_.exit_at_end ? absl::Milliseconds(50) : absl::InfiniteDuration();
-    while (!Done()) {
-      StatusOr<RecordBatch> batch = consumer_.Poll(wait, stop);
+  Status Loop(Consumer& consumer, const std::optional<OffsetMap>& ends) {
+    const absl::Duration wait = ends ? absl::Milliseconds(50) : absl::InfiniteDuration();
+    while (!finished() && !(ends && AtEnd(consumer, *ends))) {
+      StatusOr<RecordBatch> batch = consumer.Poll(wait, stop_);
       if (absl::IsCancelled(batch.status())) break;
       if (!batch.ok()) return batch.status();
       MILLRACE_RETURN_IF_ERROR(Print(*batch));
-      if (clock_->Elapsed() - committed_at_ >= kCommitInterval) MILLRACE_RETURN_IF_ERROR(Commit());
+      if (clock_->Elapsed() - committed_at_ >= kCommitInterval)
+        MILLRACE_RETURN_IF_ERROR(Commit(consumer));
     }
     return absl::OkStatus();
   }
 
-  bool Done() const {
-    if (arguments_.count && printed_ >= *arguments_.count) return true;
-    if (!arguments_.exit_at_end) return false;
-    const auto assigned = consumer_.assignment();
+  static bool AtEnd(const Consumer& consumer, const OffsetMap& ends) {
+    const auto assigned = consumer.assignment();
     return !assigned.empty() &&
-           std::all_of(assigned.begin(), assigned.end(), [this](const TopicPartition& partition) {
-             const auto end = ends_.find(partition);
-             const std::optional<Offset> position = consumer_.position(partition);
-             return end == ends_.end() || (position && *position >= end->second);
+           std::all_of(assigned.begin(), assigned.end(), [&](const TopicPartition& partition) {
+             const auto end = ends.find(partition);
+             const std::optional<Offset> position = consumer.position(partition);
+             return end == ends.end() || (position && *position >= end->second);
            });
   }
 
@@ -101,19 +106,18 @@ class RecordPrinter {
     text_.clear();
   }
 
-  Status Commit() {
+  Status Commit(Consumer& consumer) {
     committed_at_ = clock_->Elapsed();
     if (arguments_.group.empty() || printed_up_to_.empty()) return absl::OkStatus();
-    MILLRACE_RETURN_IF_ERROR(consumer_.Commit(printed_up_to_));
+    MILLRACE_RETURN_IF_ERROR(consumer.Commit(printed_up_to_));
     printed_up_to_.clear();
     return absl::OkStatus();
   }
 
   Context& context_;
   const ConsumeArguments& arguments_;
-  Consumer& consumer_;
   const RecordFormat format_;
-  const OffsetMap ends_;
+  const std::stop_token stop_;
   const std::shared_ptr<Clock> clock_ = Clock::Real();
   absl::Duration committed_at_ = clock_->Elapsed();
   int64_t printed_ = 0;
@@ -173,26 +177,17 @@ Status SeekTo(const StartPoint& start, const std::string& topic,
   return absl::OkStatus();
 }
 
-StatusOr<Consumer> OpenConsumer(const ConsumeArguments& arguments, const StartPoint& start,
-                                const std::vector<PartitionInfo>& partitions,
-                                const Client& client) {
+OffsetMap EndsOf(const std::string& topic, const std::vector<PartitionInfo>& partitions) {
+  OffsetMap ends;
+  for (const PartitionInfo& partition : partitions) ends[{topic, partition.id}] = partition.end;
+  return ends;
+}
+
+ConsumerOptions CommonOptions() {
   ConsumerOptions options;
-  options.group = arguments.group;
   options.commits = Commits::kManual;
-  options.start_from =
-      start.kind == StartPoint::Kind::kEnd ? StartFrom::kLatest : StartFrom::kEarliest;
   options.max_poll_records = 5000;
-  if (!arguments.group.empty()) {
-    options.topics = {arguments.topic};
-    return client.NewConsumer(std::move(options));
-  }
-  MILLRACE_ASSIGN_OR_RETURN(Consumer consumer, client.NewConsumer(std::move(options)));
-  std::vector<TopicPartition> assigned;
-  for (const PartitionInfo& partition : partitions)
-    assigned.push_back({arguments.topic, partition.id});
-  MILLRACE_RETURN_IF_ERROR(consumer.Assign(std::move(assigned)));
-  MILLRACE_RETURN_IF_ERROR(SeekTo(start, arguments.topic, partitions, consumer));
-  return consumer;
+  return options;
 }
 
 Status CheckGroupArguments(const ConsumeArguments& arguments, const StartPoint& start) {
@@ -208,28 +203,88 @@ Status CheckGroupArguments(const ConsumeArguments& arguments, const StartPoint& 
   return absl::OkStatus();
 }
 
+Status ConsumeAsMember(Context& context, const ConsumeArguments& arguments, const StartPoint& start,
+                       RecordPrinter& printer) {
+  MILLRACE_ASSIGN_OR_RETURN(Broker broker, OpenBroker(context, Access::kWrite));
+  const Client client = broker.client();
+  MILLRACE_ASSIGN_OR_RETURN(const TopicInfo topic, client.admin().DescribeTopic(arguments.topic));
+  ConsumerOptions options = CommonOptions();
+  options.group = arguments.group;
+  options.topics = {arguments.topic};
+  options.start_from =
+      start.kind == StartPoint::Kind::kEnd ? StartFrom::kLatest : StartFrom::kEarliest;
+  MILLRACE_ASSIGN_OR_RETURN(Consumer consumer, client.NewConsumer(std::move(options)));
+  std::optional<OffsetMap> ends;
+  if (arguments.exit_at_end) ends = EndsOf(arguments.topic, topic.partitions);
+
+  const Status printed = printer.Run(consumer, ends);
+  const Status left = consumer.Close(kCloseTimeout);
+  const Status closed = broker.Close(kCloseTimeout);
+  for (const Status& status : {printed, left, closed}) MILLRACE_RETURN_IF_ERROR(status);
+  return absl::OkStatus();
+}
+
+// Prints what the files of the topic hold now, from `start` or, in later passes, from `*positions`
+// on.
+Status PrintOnce(Context& context, const ConsumeArguments& arguments, const StartPoint& start,
+                 RecordPrinter& printer, std::optional<OffsetMap>* positions) {
+  MILLRACE_ASSIGN_OR_RETURN(Broker broker, OpenBroker(context, Access::kRead));
+  const Client client = broker.client();
+  MILLRACE_ASSIGN_OR_RETURN(const TopicInfo topic, client.admin().DescribeTopic(arguments.topic));
+  MILLRACE_ASSIGN_OR_RETURN(const auto partitions, PartitionsOf(arguments, topic));
+  const OffsetMap ends = EndsOf(arguments.topic, partitions);
+  MILLRACE_ASSIGN_OR_RETURN(Consumer consumer, client.NewConsumer(CommonOptions()));
+  std::vector<TopicPartition> assigned;
+  for (const auto& [partition, end] : ends) assigned.push_back(partition);
+  MILLRACE_RETURN_IF_ERROR(consumer.Assign(assigned));
+  if (!*positions) {
+    MILLRACE_RETURN_IF_ERROR(SeekTo(start, arguments.topic, partitions, consumer));
+  } else {
+    for (const PartitionInfo& partition : partitions) {
+      const auto at = (*positions)->find({arguments.topic, partition.id});
+      // One that is new since is read from its beginning.
+      const Offset next = at == (*positions)->end() ? partition.begin : at->second;
+      MILLRACE_RETURN_IF_ERROR(consumer.Seek({arguments.topic, partition.id},
+                                             std::clamp(next, partition.begin, partition.end)));
+    }
+  }
+  MILLRACE_RETURN_IF_ERROR(printer.Run(consumer, ends));
+  positions->emplace();
+  for (const TopicPartition& partition : assigned)
+    if (const auto position = consumer.position(partition)) (**positions)[partition] = *position;
+  return broker.Close(kCloseTimeout);
+}
+
+// A reader beside the writer sees the files as they were when it opened them, so that following is
+// opening them again and again.
+Status ConsumeAlone(Context& context, const ConsumeArguments& arguments, const StartPoint& start,
+                    RecordPrinter& printer) {
+  constexpr absl::Duration kLookAgain = absl::Milliseconds(300);
+  const auto clock = Clock::Real();
+  std::optional<OffsetMap> positions;
+  for (;;) {
+    const absl::Duration began = clock->Elapsed();
+    MILLRACE_RETURN_IF_ERROR(PrintOnce(context, arguments, start, printer, &positions));
+    if (arguments.exit_at_end) return absl::OkStatus();
+    // Opening a large directory takes a while: no more than a fifth of the time goes into it.
+    const absl::Duration until =
+        clock->Elapsed() + std::max(kLookAgain, 4 * (clock->Elapsed() - began));
+    while (clock->Elapsed() < until) {
+      if (printer.finished()) return absl::OkStatus();
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+}
+
 Status Consume(Context& context, const ConsumeArguments& arguments) {
   MILLRACE_ASSIGN_OR_RETURN(const StartPoint start,
                             ParseStartPoint(arguments.from, Clock::Real()->Now()));
   MILLRACE_ASSIGN_OR_RETURN(RecordFormat format, FormatOf(arguments));
   MILLRACE_RETURN_IF_ERROR(CheckGroupArguments(arguments, start));
   const std::stop_token stop = StopOnSignals({SIGINT, SIGTERM});
-  MILLRACE_ASSIGN_OR_RETURN(
-      Broker broker, OpenBroker(context, arguments.group.empty() ? Access::kRead : Access::kWrite));
-  const Client client = broker.client();
-  MILLRACE_ASSIGN_OR_RETURN(const TopicInfo topic, client.admin().DescribeTopic(arguments.topic));
-  MILLRACE_ASSIGN_OR_RETURN(const auto partitions, PartitionsOf(arguments, topic));
-  OffsetMap ends;
-  for (const PartitionInfo& partition : partitions)
-    ends[{arguments.topic, partition.id}] = partition.end;
-  MILLRACE_ASSIGN_OR_RETURN(Consumer consumer, OpenConsumer(arguments, start, partitions, client));
-
-  const Status printed =
-      RecordPrinter(context, arguments, consumer, std::move(format), std::move(ends)).Run(stop);
-  const Status left = consumer.Close(kCloseTimeout);
-  const Status closed = broker.Close(kCloseTimeout);
-  for (const Status& status : {printed, left, closed}) MILLRACE_RETURN_IF_ERROR(status);
-  return absl::OkStatus();
+  RecordPrinter printer(context, arguments, std::move(format), stop);
+  return arguments.group.empty() ? ConsumeAlone(context, arguments, start, printer)
+                                 : ConsumeAsMember(context, arguments, start, printer);
 }
 
 constexpr char kExamples[] = R"(
@@ -261,7 +316,8 @@ void AddConsumeCommand(CLI::App& app, Context& context) {
       ->capture_default_str()
       ->type_name("WHERE");
   consume->add_option("--partition,-p", arguments->partitions, "Only this partition; repeatable")
-      ->type_name("N");
+      ->type_name("N")
+      ->allow_extra_args(false);
   consume
       ->add_option("--group,-g", arguments->group,
                    "Read as a member of this group: begin where it was, commit what was printed")

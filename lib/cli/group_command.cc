@@ -103,11 +103,33 @@ Status Describe(Context& context, const GroupArguments& arguments) {
   return broker.Close();
 }
 
+// The partitions that `texts` (TOPIC or TOPIC:0,3) mean; of TOPIC alone those in `committed`.
+StatusOr<std::vector<TopicPartition>> CommittedPartitions(const std::vector<std::string>& texts,
+                                                          const OffsetMap& committed) {
+  std::vector<TopicPartition> partitions;
+  for (const std::string& text : texts) {
+    MILLRACE_ASSIGN_OR_RETURN(const TopicSelection selection, ParseTopicSelection(text));
+    for (const int32_t id : selection.partitions) partitions.push_back({selection.topic, id});
+    if (!selection.partitions.empty()) continue;
+    for (const auto& [partition, offset] : committed)
+      if (partition.topic == selection.topic) partitions.push_back(partition);
+  }
+  return partitions;
+}
+
 Status Delete(Context& context, const GroupArguments& arguments) {
   MILLRACE_ASSIGN_OR_RETURN(Broker broker, OpenBroker(context, Access::kWrite));
   Admin admin = broker.client().admin();
-  for (const std::string& name : arguments.groups)
-    MILLRACE_RETURN_IF_ERROR(admin.DeleteGroup(name));
+  for (const std::string& name : arguments.groups) {
+    if (arguments.topics.empty()) {
+      MILLRACE_RETURN_IF_ERROR(admin.DeleteGroup(name));
+      continue;
+    }
+    MILLRACE_ASSIGN_OR_RETURN(const GroupInfo group, admin.DescribeGroup(name));
+    MILLRACE_ASSIGN_OR_RETURN(const auto partitions,
+                              CommittedPartitions(arguments.topics, group.committed));
+    MILLRACE_RETURN_IF_ERROR(admin.DeleteGroupOffsets(name, partitions));
+  }
   return broker.Close();
 }
 
@@ -251,6 +273,11 @@ void AddListDescribeDelete(CLI::App& group, Context& context) {
   auto deleted = std::make_shared<GroupArguments>();
   CLI::App* remove = group.add_subcommand("delete", "Delete groups and their committed offsets");
   remove->add_option("groups", deleted->groups, "Which")->required()->type_name("GROUP...");
+  remove
+      ->add_option("--topic,-t", deleted->topics,
+                   "Only the offsets of TOPIC or TOPIC:0,3; the group stays; repeatable")
+      ->type_name("TOPIC")
+      ->allow_extra_args(false);
   remove->callback([&context, deleted] {
     context.run = [&context, deleted] { return Delete(context, *deleted); };
   });
@@ -263,7 +290,8 @@ void AddReset(CLI::App& group, Context& context) {
   reset
       ->add_option("--topic,-t", arguments->topics,
                    "TOPIC or TOPIC:0,3; repeatable; none: all that the group has committed")
-      ->type_name("TOPIC");
+      ->type_name("TOPIC")
+      ->allow_extra_args(false);
   reset->add_flag("--to-earliest", arguments->to_earliest, "To the first record kept");
   reset->add_flag("--to-latest", arguments->to_latest, "To the end");
   reset->add_option("--to-offset", arguments->to_offset, "To this offset")->type_name("OFFSET");

@@ -69,8 +69,8 @@ int32_t SequenceOf(const record::BatchHeader& header, const record::RecordFields
                                static_cast<int32_t>(fields.offset - header.base_offset));
 }
 
-// The key of a control record is its version and its type; a transaction marker's value its version
-// and the coordinator's epoch.
+// The key of a control record is its version and its type. Of the types, transaction markers and
+// what frames a metadata snapshot are written by a broker alone; the others need a quorum.
 void AppendControl(const record::RecordFields& fields, std::string* text) {
   static constexpr std::string_view kNames[] = {
       "ABORT",           "COMMIT",        "LEADER_CHANGE", "SNAPSHOT_HEADER",
@@ -80,11 +80,15 @@ void AppendControl(const record::RecordFields& fields, std::string* text) {
   const auto type = key.Integer<int16_t>();
   const bool known = key.ok() && type >= 0 && type < static_cast<int16_t>(std::size(kNames));
   const std::string_view name = known ? kNames[type] : "UNKNOWN";
-  if (known && type <= 1) {
-    ByteReader value(fields.value.span());
-    value.Integer<int16_t>();
-    const auto epoch = value.Integer<int32_t>();
-    *text += fmt::format(" endTxnMarker: {} coordinatorEpoch: {}", name, epoch);
+  ByteReader value(fields.value.span());
+  const auto version = value.Integer<int16_t>();
+  if (name == "ABORT" || name == "COMMIT") {
+    *text += fmt::format(" endTxnMarker: {} coordinatorEpoch: {}", name, value.Integer<int32_t>());
+  } else if (name == "SNAPSHOT_HEADER") {
+    *text += fmt::format(R"( SnapshotHeader {{"version":{},"lastContainedLogTimestamp":{}}})",
+                         version, value.Integer<int64_t>());
+  } else if (name == "SNAPSHOT_FOOTER") {
+    *text += fmt::format(R"( SnapshotFooter {{"version":{}}})", version);
   } else {
     *text += fmt::format(" controlType: {}({})", name, type);
   }

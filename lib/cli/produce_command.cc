@@ -204,7 +204,8 @@ void AddProduceCommand(CLI::App& app, Context& context) {
                    "tombstone)")
       ->type_name("TEXT");
   produce->add_option("--header,-H", arguments->headers, "A header for every record; repeatable")
-      ->type_name("NAME=VALUE");
+      ->type_name("NAME=VALUE")
+      ->allow_extra_args(false);
   produce->add_option("--partition,-p", arguments->partition, "Only to this partition")
       ->type_name("N");
   produce->add_option("--compression,-z", arguments->compression, "none, gzip, snappy, lz4 or zstd")

@@ -92,24 +92,33 @@ Status List(Context& context, const TopicArguments& arguments) {
   return broker.Close();
 }
 
-void PrintTopic(Context& context, const TopicInfo& topic) {
+void PrintTopic(Context& context, const TopicInfo& topic,
+                const std::vector<TopicConfigInfo>& config, bool all_config) {
   const Totals totals = TotalsOf(topic);
   context.out.Line(fmt::format("{}: {} partition{}, {} records, {}, id {}", topic.name,
                                topic.partitions.size(), topic.partitions.size() == 1 ? "" : "s",
                                WithThousands(totals.records),
                                Bytes10(static_cast<double>(totals.bytes)), topic.id));
-  Table table({"PARTITION", "BEGIN", "END", "RECORDS", "BYTES", "LEADER EPOCH"});
+  Table partitions({"PARTITION", "BEGIN", "END", "RECORDS", "BYTES", "LEADER EPOCH"});
   for (const PartitionInfo& partition : topic.partitions) {
-    table.Row({std::to_string(partition.id), std::to_string(partition.begin),
-               std::to_string(partition.end), WithThousands(partition.end - partition.begin),
-               WithThousands(partition.bytes_on_disk), std::to_string(partition.leader_epoch)});
+    partitions.Row({std::to_string(partition.id), std::to_string(partition.begin),
+                    std::to_string(partition.end), WithThousands(partition.end - partition.begin),
+                    WithThousands(partition.bytes_on_disk),
+                    std::to_string(partition.leader_epoch)});
   }
-  context.out.Write(table.Text());
-  for (const auto& [name, value] : topic.config)
-    context.out.Line(fmt::format("{}={}", name, value));
+  context.out.Write(partitions.Text());
+  Table configs({"CONFIG", "VALUE", "SOURCE", "DEFAULT"});
+  bool any = false;
+  for (const TopicConfigInfo& entry : config) {
+    if (entry.source == "built-in" && !all_config) continue;
+    any = true;
+    configs.Row({entry.name, entry.value, entry.source, entry.default_value});
+  }
+  if (any) context.out.Write(configs.Text());
 }
 
-void TopicAsJson(JsonWriter& json, const TopicInfo& topic) {
+void TopicAsJson(JsonWriter& json, const TopicInfo& topic,
+                 const std::vector<TopicConfigInfo>& config) {
   json.BeginObject().Key("topic").Text(topic.name).Key("id").Text(topic.id);
   json.Key("internal").Bool(topic.internal).Key("partitions").BeginArray();
   for (const PartitionInfo& partition : topic.partitions) {
@@ -118,8 +127,11 @@ void TopicAsJson(JsonWriter& json, const TopicInfo& topic) {
     json.Key("begin").Number(partition.begin).Key("end").Number(partition.end);
     json.Key("bytes").Number(partition.bytes_on_disk).End();
   }
-  json.End().Key("config").BeginObject();
-  for (const auto& [name, value] : topic.config) json.Key(name).Text(value);
+  json.End().Key("config").BeginArray();
+  for (const TopicConfigInfo& entry : config) {
+    json.BeginObject().Key("name").Text(entry.name).Key("value").Text(entry.value);
+    json.Key("source").Text(entry.source).Key("default").Text(entry.default_value).End();
+  }
   json.End().End();
 }
 
@@ -134,11 +146,12 @@ Status Describe(Context& context, const TopicArguments& arguments) {
   json.BeginArray();
   for (const std::string& name : names) {
     MILLRACE_ASSIGN_OR_RETURN(const TopicInfo topic, admin.DescribeTopic(name));
+    MILLRACE_ASSIGN_OR_RETURN(const auto config, admin.DescribeTopicConfig(name));
     if (context.json) {
-      TopicAsJson(json, topic);
+      TopicAsJson(json, topic, config);
     } else {
       if (&name != &names.front()) context.out.Line("");
-      PrintTopic(context, topic);
+      PrintTopic(context, topic, config, arguments.all_config);
     }
   }
   json.End();
@@ -178,7 +191,8 @@ void AddConfigOptions(CLI::App* command, const Arguments& arguments) {
   command
       ->add_option("--config,-c", arguments->config,
                    "A topic config by Kafka's name, as segment.bytes=1048576; may be repeated")
-      ->type_name("NAME=VALUE");
+      ->type_name("NAME=VALUE")
+      ->allow_extra_args(false);
   command->add_option("--retention", arguments->retention, "Keep records so long: 7d, 12h, forever")
       ->type_name("TIME");
   command
@@ -215,6 +229,8 @@ void AddListAndDescribe(CLI::App& topic, Context& context) {
       topic.add_subcommand("describe", "Show partitions, offsets and configuration of topics");
   describe->add_option("topics", described->names, "Which; none: all")->type_name("TOPIC...");
   describe->add_flag("--internal", described->internal, "Internal topics too, when all are shown");
+  describe->add_flag("--all-config", described->all_config,
+                     "Every config, not only what differs from the built-in default");
   describe->callback([&context, described] {
     context.run = [&context, described] { return Describe(context, *described); };
   });
@@ -229,7 +245,8 @@ void AddAlterAndDelete(CLI::App& topic, Context& context) {
           ->type_name("N");
   AddConfigOptions(alter, altered);
   alter->add_option("--unset", altered->unset, "A config that goes back to its default")
-      ->type_name("NAME");
+      ->type_name("NAME")
+      ->allow_extra_args(false);
   alter->footer(
       "\nExample:\n  millrace --dir data topic alter orders --config retention.ms=3600000");
   alter->callback([&context, altered, partitions] {
