@@ -45,7 +45,7 @@ set -e
 for codec in none gzip snappy lz4 zstd; do
   m topic create "t-$codec" --partitions 2 --config segment.bytes=20000 --config index.interval.bytes=500
   for round in 1 2 3 4 5 6 7 8; do
-    seq -f "key-%g:value-%g-$round-ä-$codec" 150 |
+    seq -f "key-%g:value-$round-ä-$codec" 150 |
       m produce "t-$codec" -K : -z "$codec" -H "round=$round" -H empty= --timestamp "@$((1760000000000 + round * 60000))"
     printf 'tombstone:NULL\nNULL:no key\n:\n' | m produce "t-$codec" -K : -Z NULL -z "$codec"
   done
