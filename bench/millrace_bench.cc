@@ -14,7 +14,9 @@ namespace {
 
 constexpr size_t kRecordBytes = 1024;
 
-std::string DataDir() { return bench::EnvText("PEERS_DATA", "/tmp/peers-data") + "/millrace-bench"; }
+std::string DataDir() {
+  return bench::EnvText("PEERS_DATA", "/tmp/peers-data") + "/millrace-bench";
+}
 
 void ReportBatches(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * state.range(0));

@@ -1,8 +1,9 @@
 // Prints one JSON line a case, so that a driver can run Millrace between other systems. Usage:
-//   millrace-peer-bench [CASE_PREFIX...]      all cases, or those that begin with one of the prefixes
-// Environment: PEERS_DATA (data folder), SCALE (record counts), CAP_S (longest append), TAIL_S (length of
-// a fixed-rate case). An append is a callback Send (or SendAll of 100) under Flush::kOs unless its name
-// says sync: then Flush::kEachBatch, durable at the answer.
+//   millrace-peer-bench [CASE_PREFIX...]      all cases, or those that begin with one of the
+//   prefixes
+// Environment: PEERS_DATA (data folder), SCALE (record counts), CAP_S (longest append), TAIL_S
+// (length of a fixed-rate case). An append is a callback Send (or SendAll of 100) under Flush::kOs
+// unless its name says sync: then Flush::kEachBatch, durable at the answer.
 #include <sched.h>
 #include <sys/resource.h>
 
@@ -73,7 +74,9 @@ void Read(Broker& broker, const Size& size, uint64_t records) {
     for (const RecordView& record : batch) sink += bench::Touch(record.value().str());
     seen += batch.size();
   }
-  bench::Print({.name = std::string("read_") + size.name, .records = seen, .bytes = seen * size.bytes,
+  bench::Print({.name = std::string("read_") + size.name,
+                .records = seen,
+                .bytes = seen * size.bytes,
                 .seconds = static_cast<double>(NowNs() - start) / 1e9});
 }
 
@@ -90,7 +93,8 @@ void Append(const Size& size, int batch) {
   std::vector<ProducerRecord> records;
   while (sent < size.records && NowNs() < stop) {
     if (batch == 1) {
-      Check(producer.Send({.topic = "events", .value = std::string_view(pool[sent])}, CheckDelivery));
+      Check(
+          producer.Send({.topic = "events", .value = std::string_view(pool[sent])}, CheckDelivery));
       ++sent;
       continue;
     }
@@ -100,7 +104,9 @@ void Append(const Size& size, int batch) {
     for (const auto& delivery : producer.SendAll(records)) CheckDelivery(delivery);
   }
   Check(producer.Flush());
-  bench::Print({.name = name, .records = sent, .bytes = sent * size.bytes,
+  bench::Print({.name = name,
+                .records = sent,
+                .bytes = sent * size.bytes,
                 .seconds = static_cast<double>(NowNs() - start) / 1e9});
   if (read) Read(broker, size, sent);
 }
@@ -130,7 +136,10 @@ void SyncAppend(const std::string& name, int threads) {
   const double seconds = static_cast<double>(NowNs() - start) / 1e9;
   std::vector<int64_t> all;
   for (const auto& mine : latencies) all.insert(all.end(), mine.begin(), mine.end());
-  bench::Print({.name = name, .records = all.size(), .bytes = all.size() * 1024, .seconds = seconds,
+  bench::Print({.name = name,
+                .records = all.size(),
+                .bytes = all.size() * 1024,
+                .seconds = seconds,
                 .latencies_ns = std::move(all)});
 }
 
@@ -156,14 +165,16 @@ void SyncAppendInFlight() {
                         }));
   }
   Check(producer.Flush());
-  bench::Print({.name = name, .records = sent, .bytes = sent * 1024,
+  bench::Print({.name = name,
+                .records = sent,
+                .bytes = sent * 1024,
                 .seconds = static_cast<double>(NowNs() - start) / 1e9});
 }
 
 enum class Reader { kSleeps, kPolls };
 
-// Producer thread to consumer thread at a fixed rate, open loop: latency from the intended send time to
-// the touch of the record.
+// Producer thread to consumer thread at a fixed rate, open loop: latency from the intended send
+// time to the touch of the record.
 void Tail(const std::string& name, double rate, Flush flush, Reader reader) {
   if (!Wanted(name)) return;
   Broker broker = FreshBroker(flush);
@@ -178,8 +189,8 @@ void Tail(const std::string& name, double rate, Flush flush, Reader reader) {
     Check(consumer.Assign({{"events", 0}}));
     ready = true;
     while (latencies.size() < total) {
-      const RecordBatch batch =
-          Check(consumer.Poll(reader == Reader::kSleeps ? absl::Seconds(10) : absl::ZeroDuration()));
+      const RecordBatch batch = Check(
+          consumer.Poll(reader == Reader::kSleeps ? absl::Seconds(10) : absl::ZeroDuration()));
       if (batch.empty()) sched_yield();
       for (const RecordView& record : batch) {
         int64_t due;
@@ -205,7 +216,10 @@ void Tail(const std::string& name, double rate, Flush flush, Reader reader) {
   const double elapsed = static_cast<double>(NowNs() - start) / 1e9;
   held = held && elapsed <= seconds * 1.05;
   latencies.erase(latencies.begin(), latencies.begin() + static_cast<int64_t>(total / 10));
-  bench::Print({.name = name, .records = total, .bytes = total * 1024, .seconds = elapsed,
+  bench::Print({.name = name,
+                .records = total,
+                .bytes = total * 1024,
+                .seconds = elapsed,
                 .latencies_ns = std::move(latencies),
                 .extra = held ? "" : R"(,"note":"rate not held")"});
 }
@@ -218,8 +232,8 @@ double RssBytes() {
   return static_cast<double>(resident) * 4096;
 }
 
-// A directory with 1,000 partitions that each hold a record, closed cleanly: time to open it, and what an
-// idle partition takes of memory.
+// A directory with 1,000 partitions that each hold a record, closed cleanly: time to open it, and
+// what an idle partition takes of memory.
 void CleanOpen() {
   const std::string name = "open_clean_1000_partitions";
   if (!Wanted(name)) return;
@@ -246,7 +260,9 @@ void CleanOpen() {
   for (const auto& [partition, end] : ends)
     if (end != 1) Die(absl::DataLossError("a partition lost its record"));
   const double per_partition = (RssBytes() - before) / kPartitions;
-  bench::Print({.name = name, .records = kPartitions, .seconds = static_cast<double>(opened - start) / 1e9,
+  bench::Print({.name = name,
+                .records = kPartitions,
+                .seconds = static_cast<double>(opened - start) / 1e9,
                 .extra = fmt::format(R"(,"open_ms":{:.3f},"bytes_per_idle_partition":{:.0f})",
                                      static_cast<double>(opened - start) / 1e6, per_partition)});
 }

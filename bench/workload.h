@@ -1,6 +1,6 @@
 // What the benchmarks share: JSON-like records, percentiles, pacing, and the JSON line of one case
-// (one object a line: system, case, records, bytes, seconds, records_per_s, mb_per_s, p50_us, p99_us,
-// p999_us; MB is 10^6 bytes of payload).
+// (one object a line: system, case, records, bytes, seconds, records_per_s, mb_per_s, p50_us,
+// p99_us, p999_us; MB is 10^6 bytes of payload).
 #pragma once
 #include <time.h>
 

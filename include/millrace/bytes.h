@@ -18,8 +18,8 @@
 
 namespace millrace {
 
-// A non-owning, nullable view. Null differs from empty: a null value is a tombstone, a null key means
-// "no key". Two words, trivially copyable, pass by value.
+// A non-owning, nullable view. Null differs from empty: a null value is a tombstone, a null key
+// means "no key". Two words, trivially copyable, pass by value.
 class Bytes {
  public:
   constexpr Bytes() = default;  // null

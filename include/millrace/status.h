@@ -13,8 +13,8 @@ using Status = absl::Status;
 template <typename T>
 using StatusOr = absl::StatusOr<T>;
 
-// Kafka protocol error number (0 = none, -1 = unknown server error, 1.. = protocol), so a caller who
-// knows Kafka can branch on the same code whichever backend produced it.
+// Kafka protocol error number (0 = none, -1 = unknown server error, 1.. = protocol), so a caller
+// who knows Kafka can branch on the same code whichever backend produced it.
 using ErrorCode = int;
 namespace error {
 inline constexpr ErrorCode kOffsetOutOfRange = 1;
@@ -33,13 +33,13 @@ enum class Persistence { kNotPersisted, kPossiblyPersisted, kPersisted };
 
 // Typed view of the payload that Millrace attaches to every non-OK Status.
 struct ErrorDetail {
-  std::string_view name;        // the row of docs/errors.md: "no_space"; lives as long as the program
+  std::string_view name;  // the row of docs/errors.md: "no_space"; lives as long as the program
   ErrorCode code = 0;
   bool retriable = false;       // the same call may succeed later
   bool requires_abort = false;  // the current transaction must be aborted
   bool fatal = false;           // this object is finished; make a new one
   Persistence persistence = Persistence::kNotPersisted;
-  std::string topic;            // empty when the error isn't about a topic
+  std::string topic;  // empty when the error isn't about a topic
   int partition = -1;
 };
 

@@ -9,7 +9,9 @@ namespace millrace {
 namespace {
 constexpr size_t kSmallest = 4096;
 constexpr size_t kClasses = 20;  // 4 KiB to 2 GiB; larger buffers are never kept
-size_t ClassOf(size_t rounded) { return static_cast<size_t>(std::countr_zero(rounded / kSmallest)); }
+size_t ClassOf(size_t rounded) {
+  return static_cast<size_t>(std::countr_zero(rounded / kSmallest));
+}
 }  // namespace
 
 struct BufferPool::Core {

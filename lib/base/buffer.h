@@ -10,8 +10,8 @@
 
 namespace millrace {
 
-// Reference-counted bytes of a fixed capacity, not initialised. Copies share them; the last one gives
-// them back to the pool they came from. The handle is thread-compatible.
+// Reference-counted bytes of a fixed capacity, not initialised. Copies share them; the last one
+// gives them back to the pool they came from. The handle is thread-compatible.
 class Buffer {
  public:
   Buffer() = default;

@@ -9,9 +9,9 @@
 
 namespace millrace {
 
-// Takes values from the front of bytes that came from outside. A read that does not fit, or a varint
-// that is over-long, makes the reader fail for good: every later read returns zero or nothing, so a
-// decoder may read a run of fields and ask ok() once, before it acts on any of them.
+// Takes values from the front of bytes that came from outside. A read that does not fit, or a
+// varint that is over-long, makes the reader fail for good: every later read returns zero or
+// nothing, so a decoder may read a run of fields and ask ok() once, before it acts on any of them.
 // Belongs to one thread; borrows the bytes.
 class ByteReader {
  public:

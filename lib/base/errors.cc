@@ -32,7 +32,8 @@ constexpr ErrorInfo kTable[] = {
     {ErrorId::kOffsetOutOfRange, "offset_out_of_range", kOutOfRange, 1, false, false},
     {ErrorId::kCorruptMessage, "corrupt_message", kDataLoss, 2, true, false},
     {ErrorId::kCorruptLog, "corrupt_log", kDataLoss, 2, false, false},
-    {ErrorId::kUnsupportedCompression, "unsupported_compression", kInvalidArgument, 76, false, false},
+    {ErrorId::kUnsupportedCompression, "unsupported_compression", kInvalidArgument, 76, false,
+     false},
     {ErrorId::kUnsupportedVersion, "unsupported_version", kFailedPrecondition, 35, false, false},
     {ErrorId::kOutOfOrderSequence, "out_of_order_sequence", kFailedPrecondition, 45, false, false},
     {ErrorId::kInvalidProducerEpoch, "invalid_producer_epoch", kPermissionDenied, 47, false, true},
@@ -59,7 +60,8 @@ constexpr ErrorInfo kTable[] = {
     {ErrorId::kGroupNotFound, "group_not_found", kNotFound, 69, false, false},
     {ErrorId::kGroupNotEmpty, "group_not_empty", kFailedPrecondition, 68, false, false},
     {ErrorId::kGroupFull, "group_full", kResourceExhausted, 81, false, false},
-    {ErrorId::kOffsetMetadataTooLarge, "offset_metadata_too_large", kInvalidArgument, 12, false, false},
+    {ErrorId::kOffsetMetadataTooLarge, "offset_metadata_too_large", kInvalidArgument, 12, false,
+     false},
     {ErrorId::kNotAssigned, "not_assigned", kFailedPrecondition, -1, false, false},
     {ErrorId::kNoOffset, "no_offset", kOutOfRange, 1, false, false},
     {ErrorId::kTimedOut, "timed_out", kDeadlineExceeded, 7, true, false},
@@ -115,10 +117,9 @@ const ErrorInfo& InfoOf(ErrorId id) { return kTable[static_cast<size_t>(id)]; }
 absl::Status MakeError(ErrorId id, std::string_view message, ErrorContext context) {
   const ErrorInfo& info = InfoOf(id);
   absl::Status status(info.status, absl::string_view(message.data(), message.size()));
-  status.SetPayload(kPayloadUrl,
-                    absl::Cord(fmt::format("{} {} {} {}", static_cast<int>(id),
-                                           static_cast<int>(context.persistence),
-                                           context.partition, context.topic)));
+  status.SetPayload(kPayloadUrl, absl::Cord(fmt::format("{} {} {} {}", static_cast<int>(id),
+                                                        static_cast<int>(context.persistence),
+                                                        context.partition, context.topic)));
   return status;
 }
 

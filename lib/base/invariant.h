@@ -17,8 +17,8 @@ absl::Status BrokenInvariant(const char* file, int line, std::string_view condit
 
 // Returns internal_invariant from the enclosing function when `condition` is false, in every build.
 // The caller's owner (a partition, a broker) treats that status as final.
-#define MILLRACE_INVARIANT(condition)                                   \
-  do {                                                                  \
-    if (!(condition)) [[unlikely]]                                      \
+#define MILLRACE_INVARIANT(condition)                                     \
+  do {                                                                    \
+    if (!(condition)) [[unlikely]]                                        \
       return ::millrace::BrokenInvariant(__FILE__, __LINE__, #condition); \
   } while (false)

@@ -4,8 +4,8 @@
 
 #include <absl/status/statusor.h>
 
-#define MILLRACE_RETURN_IF_ERROR(expr)                                \
-  do {                                                                \
+#define MILLRACE_RETURN_IF_ERROR(expr)                                                        \
+  do {                                                                                        \
     if (absl::Status millrace_status = (expr); !millrace_status.ok()) return millrace_status; \
   } while (false)
 
@@ -19,4 +19,3 @@
 // NOLINTEND(bugprone-macro-parentheses)
 #define MILLRACE_CONCAT(a, b) MILLRACE_CONCAT_IMPL(a, b)
 #define MILLRACE_CONCAT_IMPL(a, b) a##b
-

@@ -16,9 +16,12 @@ std::string Page() {
   std::string page =
       "# Errors\n\n"
       "Every call that can fail returns an `absl::Status`. Its code says what to do next;\n"
-      "`millrace::DetailOf(status)` says what happened: the name and Kafka's number below, whether the\n"
-      "same call may succeed later (retriable), whether the object is finished (fatal), and what is known of\n"
-      "the data (`persistence`). Kafka's number is -1 where its protocol has none. This page is printed from\n"
+      "`millrace::DetailOf(status)` says what happened: the name and Kafka's number below, whether "
+      "the\n"
+      "same call may succeed later (retriable), whether the object is finished (fatal), and what "
+      "is known of\n"
+      "the data (`persistence`). Kafka's number is -1 where its protocol has none. This page is "
+      "printed from\n"
       "the table in `lib/base/errors.cc`, and a test compares the two.\n\n"
       "| name | Abseil code | Kafka code | retriable | fatal |\n|---|---|---|---|---|\n";
   for (const ErrorInfo& info : ErrorTable()) {

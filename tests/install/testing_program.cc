@@ -1,4 +1,5 @@
-// A user's test, built against the installed millrace::testing: time by hand, a disk that loses power.
+// A user's test, built against the installed millrace::testing: time by hand, a disk that loses
+// power.
 #include <iostream>
 
 #include "millrace/millrace.h"

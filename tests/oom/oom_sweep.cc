@@ -1,6 +1,7 @@
-// The out-of-memory sweep: a workload over the public API in which the n-th allocation fails, for n = 1,
-// 2, 3 and on until it runs through; once only, and from then on. Whatever fails must be an error, never
-// an exception, a crash or a hang, and what was acknowledged must be there when memory is back.
+// The out-of-memory sweep: a workload over the public API in which the n-th allocation fails, for n
+// = 1, 2, 3 and on until it runs through; once only, and from then on. Whatever fails must be an
+// error, never an exception, a crash or a hang, and what was acknowledged must be there when memory
+// is back.
 //   oom_sweep DIR [STRIDE [FIRST]]      every STRIDE-th allocation (1: all), from FIRST
 // Prints harness=oom-sweep checked=N lost=N wrong=N.
 #include <atomic>
@@ -70,7 +71,8 @@ struct Acknowledged {
 };
 
 Env TestEnv() {
-  static const auto clock = std::make_shared<testing::ManualClock>(absl::FromUnixSeconds(1700000000));
+  static const auto clock =
+      std::make_shared<testing::ManualClock>(absl::FromUnixSeconds(1700000000));
   Env env;
   env.clock = clock;
   return env;
@@ -107,7 +109,9 @@ void Produce(const Client& client, Acknowledged& done) {
     char text[8];
     std::snprintf(text, sizeof text, "%d", i);
     const auto sent =
-        producer->Send({.topic = "events", .key = std::string_view(text), .value = std::string_view(kBig)})
+        producer
+            ->Send(
+                {.topic = "events", .key = std::string_view(text), .value = std::string_view(kBig)})
             .Get(absl::Seconds(10));
     if (sent.ok()) done.record[i] = true;
   }
@@ -121,7 +125,8 @@ void Produce(const Client& client, Acknowledged& done) {
                })
         .IgnoreError();  // not accepted: the callback is never called
   }
-  producer->Flush(absl::Seconds(10)).IgnoreError();  // what has no answer counts as not acknowledged
+  producer->Flush(absl::Seconds(10))
+      .IgnoreError();  // what has no answer counts as not acknowledged
 }
 
 void Consume(const Client& client, ConsumerOptions options, Acknowledged& done) {
@@ -170,7 +175,8 @@ int Lost(const std::string& dir, const Env& env, const Acknowledged& done) {
     }
     if (done.committed >= 0) {
       const auto committed = consumer->Committed({{"events", 0}});
-      if (!committed.ok() || committed->empty() || committed->begin()->second < done.committed) ++lost;
+      if (!committed.ok() || committed->empty() || committed->begin()->second < done.committed)
+        ++lost;
     }
   } else if (done.committed >= 0) {
     ++lost;
@@ -219,6 +225,7 @@ int main(int argc, char** argv) {
     }
   }
   std::filesystem::remove_all(dir);
-  std::cout << "harness=oom-sweep checked=" << checked << " lost=" << lost << " wrong=" << wrong << "\n";
+  std::cout << "harness=oom-sweep checked=" << checked << " lost=" << lost << " wrong=" << wrong
+            << "\n";
   return checked > 0 && lost == 0 && wrong == 0 ? 0 : 1;
 }
