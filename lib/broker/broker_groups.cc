@@ -68,6 +68,7 @@ BrokerImpl::Hosts BrokerImpl::LoadedHosts() const {
 }
 
 void BrokerImpl::MaintainGroups() {
+  const FailureWatch watch(*shared_);
   for (const auto& host : LoadedHosts()) host->Maintain();
 }
 
@@ -75,6 +76,7 @@ StatusOr<coordinator::HeartbeatReply> BrokerImpl::GroupHeartbeat(const coordinat
                                                                  std::shared_ptr<Bell> bell) {
   const GateEntry inside(calls_);
   MILLRACE_RETURN_IF_ERROR(shared_->Writable());
+  const FailureWatch watch(*shared_);
   MILLRACE_ASSIGN_OR_RETURN(const auto host, HostOf(beat.group, /*create=*/true));
   return host->Heartbeat(beat, std::move(bell));
 }
@@ -125,6 +127,7 @@ Status BrokerImpl::CheckOffsets(std::map<TopicPartition, coordinator::CommittedO
 Status BrokerImpl::CommitOffsets(const coordinator::OffsetCommit& commit, bool durable) {
   const GateEntry inside(calls_);
   MILLRACE_RETURN_IF_ERROR(shared_->Writable());
+  const FailureWatch watch(*shared_);
   coordinator::OffsetCommit checked = commit;
   MILLRACE_RETURN_IF_ERROR(CheckOffsets(&checked.offsets));
   MILLRACE_ASSIGN_OR_RETURN(const auto host, HostOf(commit.group, /*create=*/true));
@@ -142,6 +145,7 @@ StatusOr<std::map<TopicPartition, coordinator::CommittedOffset>> BrokerImpl::Com
 Status BrokerImpl::AlterGroupOffsets(std::string_view group, const OffsetMap& next) {
   const GateEntry inside(calls_);
   MILLRACE_RETURN_IF_ERROR(shared_->Writable());
+  const FailureWatch watch(*shared_);
   std::map<TopicPartition, coordinator::CommittedOffset> offsets;
   for (const auto& [tp, offset] : next) {
     offsets[tp].offset = offset;
@@ -155,6 +159,7 @@ Status BrokerImpl::DeleteGroupOffsets(std::string_view group,
                                       const std::vector<TopicPartition>& partitions) {
   const GateEntry inside(calls_);
   MILLRACE_RETURN_IF_ERROR(shared_->Writable());
+  const FailureWatch watch(*shared_);
   MILLRACE_ASSIGN_OR_RETURN(const auto host, HostOf(group, /*create=*/false));
   if (host == nullptr) {
     return coordinator::GroupCoordinator(incarnation_).DeleteOffsets(group, partitions).status();
@@ -188,6 +193,7 @@ StatusOr<coordinator::GroupDescription> BrokerImpl::DescribeGroup(std::string_vi
 Status BrokerImpl::DeleteGroup(std::string_view group) {
   const GateEntry inside(calls_);
   MILLRACE_RETURN_IF_ERROR(shared_->Writable());
+  const FailureWatch watch(*shared_);
   MILLRACE_ASSIGN_OR_RETURN(const auto host, HostOf(group, /*create=*/false));
   if (host == nullptr) {
     return coordinator::GroupCoordinator(incarnation_).Delete(group).status();

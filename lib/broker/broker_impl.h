@@ -95,7 +95,7 @@ class BrokerImpl final : public Broker {
   Status OpenMetadata();
   Status BumpEpochs();
   Status SettleFolders();
-  Status RecoverPartitions();
+  Status OpenPartitions();
   void NoteOrphan(const log::LogDirectory::Folder& folder);
   void AddJobs();
   void StartThreads();
@@ -117,13 +117,17 @@ class BrokerImpl final : public Broker {
   Status CreateLocked(const CreateTopicRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(admin_mu_);
   // Makes the records durable and publishes the image that they lead to.
   Status Change(const std::vector<schema::MetadataRecord>& records);
+  Status ChangeLocked(const std::vector<schema::MetadataRecord>& records)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(log_mu_);
   void TellOfChange();
   // Removes what is left of a deleted topic; its tombstone is cleared when nothing is.
   Status RemoveFolders(const Uuid& id, std::string_view name, int32_t partitions);
   // The same for topics of which nothing but the id is known.
   Status RemoveRemains(const std::set<Uuid>& dead,
                        const std::vector<log::LogDirectory::Folder>& folders);
+  bool MayAutoCreate() const;
   Status AutoCreate(std::string_view topic);
+  StatusOr<int32_t> BumpEpoch(const TopicPartition& name, const Uuid& topic_id);
   StatusOr<int64_t> ProcessProducerId();
   Status EnsureOffsetsTopic();
 

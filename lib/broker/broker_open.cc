@@ -24,6 +24,18 @@ std::string BallastPath(const Options& options) {
   return JoinPath(options.directory, "millrace/ballast");
 }
 
+// "orders-0.<topic id>-delete", which a deletion has renamed and not yet removed.
+std::optional<log::LogDirectory::Folder> ParseDeleted(std::string_view name) {
+  constexpr std::string_view kSuffix = "-delete";
+  if (!name.ends_with(kSuffix)) return std::nullopt;
+  name.remove_suffix(kSuffix.size());
+  const size_t dot = name.rfind('.');
+  if (dot == std::string_view::npos) return std::nullopt;
+  const auto id = Uuid::Parse(name.substr(dot + 1));
+  if (!id.has_value()) return std::nullopt;
+  return log::LogDirectory::Folder{.name = std::string(name.substr(0, dot)), .topic_id = *id};
+}
+
 // The end of a broker that nobody holds any more.
 void Dispose(BrokerImpl* broker) {
   // In a forked child its threads do not exist and its locks may be held for ever: it is left as it
@@ -61,6 +73,9 @@ BrokerImpl::BrokerImpl(Options options)
     for (const auto& partition : table_.All()) partition->FailWaiting(why);
   };
   shared_->release_ballast = [this] { return ballast_.Release(); };
+  shared_->bump_epoch = [this](const TopicPartition& name, const Uuid& topic_id) {
+    return BumpEpoch(name, topic_id);
+  };
   shared_->note_recovery = [this](const TopicPartition& name, const log::RecoveryReport& report) {
     MutexLock lock(reports_mu_);
     reports_.emplace_back(name, report);
@@ -73,6 +88,7 @@ BrokerImpl::~BrokerImpl() {
   shared_->fail_waiting = nullptr;
   shared_->release_ballast = nullptr;
   shared_->note_recovery = nullptr;
+  shared_->bump_epoch = nullptr;
 }
 
 // ---- opening
@@ -85,7 +101,11 @@ Status BrokerImpl::Start() {
   if (writes && !shared_->directory->was_clean()) MILLRACE_RETURN_IF_ERROR(BumpEpochs());
   for (const auto& [name, topic] : metadata()->topics) table_.Install(*topic, /*fresh=*/false);
   if (writes) MILLRACE_RETURN_IF_ERROR(SettleFolders());
-  if (writes && !shared_->directory->was_clean()) MILLRACE_RETURN_IF_ERROR(RecoverPartitions());
+  // The quota counts what is open; else the partitions of a clean close can wait for their first
+  // use.
+  if (writes && (!shared_->directory->was_clean() || shared_->options.max_total_bytes > 0)) {
+    MILLRACE_RETURN_IF_ERROR(OpenPartitions());
+  }
   StartThreads();
   MutexLock lock(close_mu_);
   phase_ = Phase::kOpen;
@@ -158,8 +178,12 @@ Status BrokerImpl::SettleFolders() {
   if (all_expected && dead.empty()) return absl::OkStatus();
   MILLRACE_ASSIGN_OR_RETURN(const auto folders, shared_->directory->ListFolders());
   if (!dead.empty()) {
+    auto remains = folders;
+    for (const std::string& name : names) {
+      if (const auto half_deleted = ParseDeleted(name)) remains.push_back(*half_deleted);
+    }
     MutexLock lock(admin_mu_);
-    if (const Status removed = RemoveRemains(dead, folders); !removed.ok()) {
+    if (const Status removed = RemoveRemains(dead, remains); !removed.ok()) {
       shared_->Log(Severity::kWarning,
                    fmt::format("{}: folders of deleted topics are left for later: {}",
                                shared_->Where(), removed.ToString()));
@@ -191,7 +215,7 @@ void BrokerImpl::NoteOrphan(const log::LogDirectory::Folder& folder) {
   reports_.emplace_back(name, report);
 }
 
-Status BrokerImpl::RecoverPartitions() {
+Status BrokerImpl::OpenPartitions() {
   for (const auto& partition : table_.All()) {
     if (const Status opened = partition->OpenNow(); !opened.ok()) {
       // It answers this to whoever uses it; the others are served.

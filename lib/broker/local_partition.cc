@@ -71,6 +71,17 @@ Status LocalPartition::OpenLocked() const {
     if (id == ErrorId::kCorruptLog || id == ErrorId::kOrphanData) open_error_ = opened;
     return opened;
   }
+  if (!owned_log_->recovery().clean && shared_->directory->was_clean() &&
+      !shared_->options.read_only) {
+    // The directory was closed well and this log was not: it alone gets its new epoch here, before
+    // its first append. After an unclean close all have got theirs.
+    const auto epoch = shared_->bump_epoch(name(), topic_id());
+    if (!epoch.ok()) {
+      owned_log_ = nullptr;
+      return epoch.status();
+    }
+    leader_epoch_.store(*epoch, std::memory_order_release);
+  }
   // A log that is open holds only what is synced; a read-only opener cannot know, and says so.
   high_watermark_.store(owned_log_->log_end(), std::memory_order_seq_cst);
   if (const log::RecoveryReport& report = owned_log_->recovery();
@@ -109,11 +120,20 @@ StatusOr<std::shared_ptr<log::PartitionLog>> LocalPartition::log() {
 
 // ---- reading
 
+// A partition that was never used has no folder. A writer makes it on the first use; a reader does
+// not.
+bool LocalPartition::IsUnused(const Status& status) const {
+  return shared_->options.read_only && absl::IsNotFound(status);
+}
+
 StatusOr<FetchResult> LocalPartition::Fetch(Offset from, size_t max_bytes, ReadLevel level) {
   const GateEntry inside(gate_);
   if (!inside) return WhyShut();
   MILLRACE_RETURN_IF_ERROR(shared_->Usable());
-  MILLRACE_ASSIGN_OR_RETURN(log::PartitionLog* const log, Opened());
+  const auto opened = Opened();
+  if (from == 0 && IsUnused(opened.status())) return FetchResult{.next_offset = 0};
+  MILLRACE_RETURN_IF_ERROR(opened.status());
+  log::PartitionLog* const log = *opened;
   FetchResult result;
   result.high_watermark = high_watermark_.load(std::memory_order_acquire);
   result.last_stable_offset = result.high_watermark;
@@ -166,16 +186,20 @@ StatusOr<std::optional<log::PartitionLog::OffsetForTime>> LocalPartition::FindTi
   const GateEntry inside(gate_);
   if (!inside) return WhyShut();
   MILLRACE_RETURN_IF_ERROR(shared_->Usable());
-  MILLRACE_ASSIGN_OR_RETURN(log::PartitionLog* const log, Opened());
-  return log->FindTime(timestamp_ms, high_watermark(), shared_->pool);
+  const auto opened = Opened();
+  if (IsUnused(opened.status())) return std::nullopt;
+  MILLRACE_RETURN_IF_ERROR(opened.status());
+  return (*opened)->FindTime(timestamp_ms, high_watermark(), shared_->pool);
 }
 
 StatusOr<std::optional<log::PartitionLog::OffsetForTime>> LocalPartition::FindMaxTimestamp() {
   const GateEntry inside(gate_);
   if (!inside) return WhyShut();
   MILLRACE_RETURN_IF_ERROR(shared_->Usable());
-  MILLRACE_ASSIGN_OR_RETURN(log::PartitionLog* const log, Opened());
-  return log->FindMaxTimestamp(high_watermark(), shared_->pool);
+  const auto opened = Opened();
+  if (IsUnused(opened.status())) return std::nullopt;
+  MILLRACE_RETURN_IF_ERROR(opened.status());
+  return (*opened)->FindMaxTimestamp(high_watermark(), shared_->pool);
 }
 
 std::optional<log::EpochEnd> LocalPartition::EndOfEpoch(int32_t epoch) const {

@@ -76,6 +76,7 @@ class LocalPartition final : public Partition,
   };
 
   Status WhyShut() const;
+  bool IsUnused(const Status& status) const;
   Status CheckQuota(size_t more) const;
   Status Gone() const;  // of a deleted topic
   StatusOr<log::PartitionLog*> Opened() const;
@@ -102,7 +103,7 @@ class LocalPartition final : public Partition,
   mutable Gate gate_;
   BellList bells_;
   std::atomic<bool> deleted_{false};
-  std::atomic<int32_t> leader_epoch_;
+  mutable std::atomic<int32_t> leader_epoch_;
 
   mutable Mutex open_mu_;
   mutable std::unique_ptr<log::PartitionLog> owned_log_ ABSL_GUARDED_BY(open_mu_);

@@ -98,9 +98,12 @@ Status LocalPartition::Write(log::PartitionLog* log, const PreparedBatch& batch,
     }
   }
   if (!result.ok()) {
-    if (const Status failed = shared_->directory->failed(); !failed.ok()) {
-      shared_->NoteFailure(failed);
+    if (ErrorIdOf(result.status()) == ErrorId::kInternalInvariant) {
+      shared_->directory->Fail(
+          result.status());  // our own mistake: no more writes, the host lives on
     }
+    // An internal topic's writer holds its own lock here, and looks after it has let go of it.
+    if (!internal_) FailureWatch watch(*shared_);
     return result.status();
   }
   if (!appended->duplicate) {

@@ -43,9 +43,9 @@ struct AppendOptions {
 };
 
 struct FetchResult {
-  Buffer buffer;
-  std::span<const std::byte>
-      bytes;                // whole batches; the first may begin before the offset asked for
+  Buffer buffer = {};
+  // Whole batches; the first may begin before the offset asked for.
+  std::span<const std::byte> bytes = {};
   Offset next_offset = -1;  // where to fetch on
   Offset high_watermark = 0;
   Offset last_stable_offset = 0;

@@ -58,6 +58,25 @@ struct Shared {
   std::function<void(const Status&)> fail_waiting;
   std::function<bool()> release_ballast;
   std::function<void(const TopicPartition&, const log::RecoveryReport&)> note_recovery;
+  // Durably begins a new leader epoch of one partition, and answers it.
+  std::function<StatusOr<int32_t>(const TopicPartition&, const Uuid& topic_id)> bump_epoch;
+};
+
+// Tells everybody, when it goes out of scope, if the directory has failed meanwhile. Stands above
+// the locks of a call: those who wait are answered without any.
+class FailureWatch {
+ public:
+  explicit FailureWatch(Shared& shared) : shared_(shared) {}
+  ~FailureWatch() {
+    if (shared_.directory == nullptr || shared_.fork.forked()) return;
+    if (const Status failed = shared_.directory->failed(); !failed.ok())
+      shared_.NoteFailure(failed);
+  }
+  FailureWatch(const FailureWatch&) = delete;
+  FailureWatch& operator=(const FailureWatch&) = delete;
+
+ private:
+  Shared& shared_;
 };
 
 }  // namespace millrace::broker

@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include "base/errors.h"
-#include "base/invariant.h"
 #include "base/kill_point.h"
 #include "base/status_macros.h"
 #include "broker/broker_impl.h"
@@ -61,6 +60,10 @@ StatusOr<std::shared_ptr<const TopicImage>> BrokerImpl::TopicOrError(std::string
 
 Status BrokerImpl::Change(const std::vector<schema::MetadataRecord>& records) {
   MutexLock lock(log_mu_);
+  return ChangeLocked(records);
+}
+
+Status BrokerImpl::ChangeLocked(const std::vector<schema::MetadataRecord>& records) {
   MILLRACE_RETURN_IF_ERROR(metadata_log_->Append(records));
   auto image = metadata_log_->state().Publish();
   MutexLock image_lock(image_mu_);
@@ -415,12 +418,14 @@ Status BrokerImpl::DeleteRecords(const OffsetMap& before) {
 }
 
 StatusOr<int32_t> BrokerImpl::BumpEpoch(const TopicPartition& name, const Uuid& topic_id) {
-  MILLRACE_RETURN_IF_ERROR(Change({schema::PartitionChangeRecord{
+  MutexLock lock(log_mu_);
+  // Deleted meanwhile, perhaps: a change of what is not there must never reach the log.
+  MILLRACE_ASSIGN_OR_RETURN(const auto before, TopicOrError(name.topic));
+  if (before->id != topic_id) return UnknownTopic(name.topic);
+  MILLRACE_RETURN_IF_ERROR(ChangeLocked({schema::PartitionChangeRecord{
       .partition_id = name.partition, .topic_id = topic_id, .leader = kNodeId}}));
-  const auto image = metadata();
-  const auto topic = image->topics.find(name.topic);
-  MILLRACE_INVARIANT(topic != image->topics.end() && topic->second->id == topic_id);
-  return topic->second->partitions.at(static_cast<size_t>(name.partition)).leader_epoch;
+  MILLRACE_ASSIGN_OR_RETURN(const auto after, TopicOrError(name.topic));
+  return after->partitions.at(static_cast<size_t>(name.partition)).leader_epoch;
 }
 
 // ---- producer ids

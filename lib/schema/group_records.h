@@ -215,7 +215,9 @@ struct ConsumerGroupMemberMetadataKey {
   bool operator==(const ConsumerGroupMemberMetadataKey&) const = default;
 };
 
-struct ConsumerGroupMemberMetadataValue {
+// Of a member that speaks the classic protocol. Not nested below: Clang cannot have an optional of
+// a nested struct with initialisers inside the struct around it.
+struct ClassicMemberMetadata {
   struct ClassicProtocol {
     std::string name = {};
     std::vector<std::byte> metadata = {};
@@ -227,18 +229,19 @@ struct ConsumerGroupMemberMetadataValue {
     }
     bool operator==(const ClassicProtocol&) const = default;
   };
-  struct ClassicMemberMetadata {
-    int32_t session_timeout_ms = 0;
-    std::vector<ClassicProtocol> supported_protocols = {};
 
-    template <typename F>
-    static void Fields(F f) {
-      f("sessionTimeoutMs", &ClassicMemberMetadata::session_timeout_ms);
-      f("supportedProtocols", &ClassicMemberMetadata::supported_protocols);
-    }
-    bool operator==(const ClassicMemberMetadata&) const = default;
-  };
+  int32_t session_timeout_ms = 0;
+  std::vector<ClassicProtocol> supported_protocols = {};
 
+  template <typename F>
+  static void Fields(F f) {
+    f("sessionTimeoutMs", &ClassicMemberMetadata::session_timeout_ms);
+    f("supportedProtocols", &ClassicMemberMetadata::supported_protocols);
+  }
+  bool operator==(const ClassicMemberMetadata&) const = default;
+};
+
+struct ConsumerGroupMemberMetadataValue {
   std::optional<std::string> instance_id = {};
   std::optional<std::string> rack_id = {};
   std::string client_id = {};

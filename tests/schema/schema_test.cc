@@ -11,21 +11,22 @@
 namespace millrace::schema {
 namespace {
 
+struct Inner {
+  int32_t number = 0;
+  std::string text = {};
+  std::optional<std::string> note = {};
+  UnknownTags unknown_tags;
+  template <typename F>
+  static void Fields(F f) {
+    f("number", &Inner::number);
+    f("text", &Inner::text);
+    f("note", &Inner::note, {.since = 2, .tag = 5});
+  }
+  bool operator==(const Inner&) const = default;
+};
+
 // One field of each kind, and versions from before and after the flexible ones.
 struct Everything {
-  struct Inner {
-    int32_t number = 0;
-    std::string text = {};
-    std::optional<std::string> note = {};
-    UnknownTags unknown_tags;
-    template <typename F>
-    static void Fields(F f) {
-      f("number", &Inner::number);
-      f("text", &Inner::text);
-      f("note", &Inner::note, {.since = 2, .tag = 5});
-    }
-    bool operator==(const Inner&) const = default;
-  };
   bool flag = false;
   int8_t i8 = 0;
   uint16_t u16 = 0;
@@ -124,7 +125,7 @@ TEST_CASE("an old version has wide lengths and no tags", "[schema]") {
 TEST_CASE("a flexible version has compact lengths, and tags after each struct", "[schema]") {
   Everything m = Sample();
   m.tagged = 1;
-  m.tagged_inner = Everything::Inner{.number = 1, .text = "", .note = "n", .unknown_tags = {}};
+  m.tagged_inner = Inner{.number = 1, .text = "", .note = "n", .unknown_tags = {}};
   const std::string want = ToHex(FromHex(std::string(kFixedPart) +
                                          "03 6162"                 // text
                                          "02 63"                   // maybeText
