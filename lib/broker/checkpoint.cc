@@ -136,7 +136,7 @@ Status BrokerImpl::CopyTo(const std::string& directory) {
   // Committed offsets before the records that they point into, and the metadata, which has handed
   // out the producer ids of all those records, last.
   TopicTable::Partitions partitions = table_.All();
-  std::ranges::stable_partition(
+  std::ranges::partition(
       partitions, [](const auto& partition) { return IsInternalTopic(partition->name().topic); });
   for (const auto& partition : partitions) {
     auto log = partition->log();

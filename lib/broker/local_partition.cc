@@ -57,13 +57,14 @@ Status LocalPartition::OpenLocked() const {
   MILLRACE_RETURN_IF_ERROR(open_error_);
   const std::string folder = fmt::format("{}-{}", name().topic, name().partition);
   const std::shared_ptr<const TopicConfig> topic = config();
+  std::unique_ptr<log::PartitionLog> log;
   const Status opened = shared_->WithBallast([&]() -> Status {
     // Never with `create`: a folder that was there once and is missing now is data loss, and the
-    // log room knows which were there by their marks.
-    auto log = shared_->directory->OpenPartition(folder, topic_id(), name().partition, topic->log,
-                                                 /*create=*/false);
-    if (log.ok()) owned_log_ = *std::move(log);
-    return log.status();
+    // directory knows by its marks which were there.
+    MILLRACE_ASSIGN_OR_RETURN(
+        log, shared_->directory->OpenPartition(folder, topic_id(), name().partition, topic->log,
+                                               /*create=*/false));
+    return absl::OkStatus();
   });
   if (!opened.ok()) {
     const ErrorId id = ErrorIdOf(opened);
@@ -71,23 +72,18 @@ Status LocalPartition::OpenLocked() const {
     if (id == ErrorId::kCorruptLog || id == ErrorId::kOrphanData) open_error_ = opened;
     return opened;
   }
-  if (!owned_log_->recovery().clean && shared_->directory->was_clean() &&
-      !shared_->options.read_only) {
+  const log::RecoveryReport& report = log->recovery();
+  if (!report.clean && shared_->directory->was_clean() && !shared_->options.read_only) {
     // The directory was closed well and this log was not: it alone gets its new epoch here, before
     // its first append. After an unclean close all have got theirs.
     const auto epoch = shared_->bump_epoch(name(), topic_id());
-    if (!epoch.ok()) {
-      owned_log_ = nullptr;
-      return epoch.status();
-    }
+    MILLRACE_RETURN_IF_ERROR(epoch.status());
     leader_epoch_.store(*epoch, std::memory_order_release);
   }
   // A log that is open holds only what is synced; a read-only opener cannot know, and says so.
-  high_watermark_.store(owned_log_->log_end(), std::memory_order_seq_cst);
-  if (const log::RecoveryReport& report = owned_log_->recovery();
-      !report.clean && shared_->note_recovery) {
-    shared_->note_recovery(name(), report);
-  }
+  high_watermark_.store(log->log_end(), std::memory_order_seq_cst);
+  if (!report.clean && shared_->note_recovery) shared_->note_recovery(name(), report);
+  owned_log_ = std::move(log);
   log_.store(owned_log_.get(), std::memory_order_release);
   return absl::OkStatus();
 }
