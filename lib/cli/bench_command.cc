@@ -223,8 +223,8 @@ void AddBenchCommand(CLI::App& app, Context& context) {
       ->capture_default_str()
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 30))
       ->type_name("N");
-  bench->footer(R"(
-Without --dir it runs in memory. The figures depend on the machine: compare runs on one.
+  bench->footer(
+      R"(Without --dir it runs in memory. The figures depend on the machine: compare runs on one.
 
 Examples:
   millrace bench

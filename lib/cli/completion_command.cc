@@ -28,6 +28,7 @@ std::vector<Word> CommandsOf(const CLI::App& app) {
   std::vector<Word> words;
   for (const CLI::App* sub : app.get_subcommands(nullptr))
     words.push_back({sub->get_name(), sub->get_description()});
+  if (app.get_name() == "completion") words = {{"bash", "For bash"}, {"zsh", "For zsh"}};
   return words;
 }
 
@@ -142,8 +143,7 @@ void AddCompletionCommand(CLI::App& app, Context& context) {
       ->required()
       ->check(CLI::IsMember({"bash", "zsh"}))
       ->type_name("SHELL");
-  completion->footer(R"(
-Examples:
+  completion->footer(R"(Examples:
   source <(millrace completion bash)
   millrace completion zsh > ~/.zfunc/_millrace)");
   completion->callback([&app, &context, shell] {

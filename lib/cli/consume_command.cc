@@ -287,8 +287,8 @@ Status Consume(Context& context, const ConsumeArguments& arguments) {
                                  : ConsumeAsMember(context, arguments, start, printer);
 }
 
-constexpr char kExamples[] = R"(
-Without --group nothing is committed, and another process may have the directory open.
+constexpr char kExamples[] =
+    R"(Without --group nothing is committed, and another process may have the directory open.
 
 Tokens of --format:
   %s value    %S its length (-1: null)   %R its length as 4 bytes, big endian

@@ -300,8 +300,8 @@ void AddReset(CLI::App& group, Context& context) {
   reset->add_option("--shift-by", arguments->shift_by, "So many records on, or back when negative")
       ->type_name("N");
   reset->add_flag("--execute", arguments->execute, "Do it; without, only show what would be done");
-  reset->footer(R"(
-As with Kafka's tool nothing changes without --execute, the group must have no members, and an offset
+  reset->footer(
+      R"(As with Kafka's tool nothing changes without --execute, the group must have no members, and an offset
 outside of the log is moved to its nearest end.
 
 Examples:

@@ -5,8 +5,7 @@
 namespace millrace::cli {
 namespace {
 
-constexpr char kExamples[] = R"(
-Examples:
+constexpr char kExamples[] = R"(Examples:
   millrace --dir data topic create orders --partitions 4
   seq 10 | millrace --dir data produce orders
   millrace --dir data consume orders --from beginning -e

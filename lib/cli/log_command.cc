@@ -50,8 +50,8 @@ void AddLogCommands(CLI::App& app, Context& context) {
       ->type_name("FILE...");
   dump->add_flag("--deep-iteration", dumped->deep, "The records of each batch, too");
   dump->add_flag("--print-data-log", dumped->contents, "And their keys and values");
-  dump->footer(R"(
-The output is that of Kafka's kafka-dump-log.sh; --json prints a line for each batch or entry.
+  dump->footer(
+      R"(The output is that of Kafka's kafka-dump-log.sh; --json prints a line for each batch or entry.
 
 Example:
   millrace log dump --print-data-log data/orders-0/00000000000000000000.log)");
@@ -63,8 +63,8 @@ Example:
       log->add_subcommand("verify", "Read and check every record of every partition");
   verify->add_option("directory", verified->directory, "Which; if not given, --dir")
       ->type_name("DIR");
-  verify->footer(R"(
-Nothing is written, and another process may have the directory open. Exit code 3 when damage is found.
+  verify->footer(
+      R"(Nothing is written, and another process may have the directory open. Exit code 3 when damage is found.
 
 Example:
   millrace log verify data)");

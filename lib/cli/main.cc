@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "absl/strings/ascii.h"
 #include "cli/context.h"
 #include "cli/help.h"
 
@@ -34,7 +35,11 @@ int Main(int argc, char** argv) {
   } catch (const CLI::CallForVersion& version) {
     return app.exit(version);
   } catch (const CLI::ParseError& error) {
-    return Finish(context, UsageError(error.what()));
+    // By our rule for messages; CLI11's begin with a capital.
+    std::string message = error.what();
+    if (!message.empty())
+      message.front() = absl::ascii_tolower(static_cast<uint8_t>(message.front()));
+    return Finish(context, UsageError(message));
   }
   return Finish(context, context.run());
 }

@@ -219,8 +219,7 @@ void AddProduceCommand(CLI::App& app, Context& context) {
       ->type_name("TIME");
   produce->add_flag("--create", arguments->create,
                     "Create the topic, with one partition, if need be");
-  produce->footer(R"(
-Examples:
+  produce->footer(R"(Examples:
   seq 10 | millrace --dir data produce orders
   printf 'alice\t2 x tea\nbob\t-\n' | millrace --dir data produce orders -K '\t' -Z -
   millrace --dir data produce orders --file orders.txt --compression zstd -H source=import)");

@@ -211,7 +211,7 @@ void AddCreate(CLI::App& topic, Context& context) {
   AddConfigOptions(create, arguments);
   create->add_flag("--if-not-exists", arguments->if_missing, "No error when it exists");
   create->footer(
-      "\nExample:\n  millrace --dir data topic create orders --partitions 4 --retention 7d");
+      "Example:\n  millrace --dir data topic create orders --partitions 4 --retention 7d");
   create->callback([&context, arguments] {
     context.run = [&context, arguments] { return Create(context, *arguments); };
   });
@@ -247,8 +247,7 @@ void AddAlterAndDelete(CLI::App& topic, Context& context) {
   alter->add_option("--unset", altered->unset, "A config that goes back to its default")
       ->type_name("NAME")
       ->allow_extra_args(false);
-  alter->footer(
-      "\nExample:\n  millrace --dir data topic alter orders --config retention.ms=3600000");
+  alter->footer("Example:\n  millrace --dir data topic alter orders --config retention.ms=3600000");
   alter->callback([&context, altered, partitions] {
     const bool add_partitions = partitions->count() > 0;
     context.run = [&context, altered, add_partitions] {

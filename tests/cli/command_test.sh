@@ -105,7 +105,6 @@ is "keys, nulls, headers and every token" "1 0 1769860800000 alice=2 x tea (5,7)
 m consume keyed -e -p 0
 is "an empty partition" "" "$out"
 ends "an empty partition" 0
-m consume keyed -e -c 1 -f '%t %%\x41\t%R|'
 is "topic, percent, escapes and the binary length" "6b6579656420254109000000077c" \
   "$(printf '%s' "$("$millrace" --dir data consume keyed -e -c 1 -f '%t %%\x41\t%R|' | od -An -tx1 | tr -d ' \n')")"
 m consume keyed -e -c 2 -K ': '

@@ -56,6 +56,9 @@ m topic create unordered --config index.interval.bytes=100
 for ms in 5000 9000 1000 9000 12000 11000; do
   seq 20 | m produce unordered --timestamp "@$((1760000000000 + ms))"
 done
+# Many batches of one process.
+m topic create large --config segment.bytes=1000000 --config index.interval.bytes=4096
+seq -f "key-%g:some value that takes a little room" 50000 | m produce large -K : --timestamp @1760000000000
 m consume t-none --group readers -e >/dev/null
 m topic create deleted && m topic delete deleted
 set +e
