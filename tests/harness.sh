@@ -30,7 +30,7 @@ case $name in
     trap 'rm -rf "$scratch"' EXIT
     "$bin/oom_sweep" "$scratch/log" "$(number 37 1)"
     ;;
-  history-self-test) "$bin/history_self_test" ;;
+  history-self-test) "$bin/history_self_test" --operations "$(number 5000 100000)" ;;
   kill-loop)
     needs "$bin/kill_loop" "a build with kill points"
     MILLRACE_KILL_CYCLES=$(number 60 3000) "$bin/kill_loop" --child "$bin/kill_loop_child"
