@@ -4,7 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build_dir=${1:-build/coverage}
-flags="-O1 -fprofile-instr-generate -fcoverage-mapping -fcoverage-mcdc -Wno-everything"
+# Debian builds Abseil with g++, which mangles some names as clang did before 18.
+flags="-O1 -fclang-abi-compat=17 -fprofile-instr-generate -fcoverage-mapping -fcoverage-mcdc -Wno-everything"
 cmake -S . -B "$build_dir" -G Ninja -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_BUILD_TYPE=Debug \
   -DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_FLAGS="$flags" \
   -DMILLRACE_BUILD_EXAMPLES=OFF -DMILLRACE_BUILD_CLI=OFF -DMILLRACE_WARNINGS= >/dev/null
