@@ -49,6 +49,7 @@ millrace::StatusOr<Replay> CheckReplay(const millrace::Client& client, const std
 struct Retention {
   bool virtual_clock = false;
   absl::Time now, cutoff;
+  int64_t old = 0;  // events older than `cutoff`
   int64_t dropped = 0, kept = 0;
   int64_t bytes_before = 0, bytes_after = 0;
 };

@@ -39,6 +39,14 @@ std::string Minute(absl::Time time) {
   return absl::FormatTime("%Y-%m-%d %H:%M", time, absl::UTCTimeZone());
 }
 
+void Heading(std::string_view text) { fmt::print("{}\n", text); }
+
+// Printed at once: the next figure may be seconds away.
+void Row(std::string_view label, std::string_view text) {
+  fmt::print("   {:<14}{}\n", label, text);
+  std::fflush(stdout);
+}
+
 // Standard input is kept in a file, since two processes read it.
 millrace::StatusOr<std::string> FindInput(const Arguments& arguments) {
   if (arguments.input == "-") {
@@ -58,23 +66,22 @@ Status WorkersAndKill(const std::string& log, const std::string& input,
                       const Expectation& expected) {
   const auto first = RunStreaming(log, input, /*hang=*/true, expected.count() * 6 / 10);
   if (!first.ok()) return first.status();
-  fmt::print("1. Three workers of one group, six partitions\n");
-  fmt::print("   shared out    {}\n", first->assigned);
-  fmt::print(
-      "   worker 3 hung with {} events in hand; {:.1f} s after its last poll the others had\n",
-      first->held, first->takeover_seconds);
-  fmt::print("   its share     {}\n", first->taken_over);
-  std::fflush(stdout);
+  Heading("1. Three workers of one group, six partitions");
+  Row("shared out", first->assigned);
+  Row("one hangs", fmt::format("worker 3 stops polling with {} events in hand", first->held));
+  Row("taken over", fmt::format("{:.1f} s later (max_poll_interval: 2 s): {}",
+                                first->takeover_seconds, first->taken_over));
 
   const auto second = RunStreaming(log, input, /*hang=*/false, /*kill_after=*/0);
   if (!second.ok()) return second.status();
-  fmt::print("2. kill -9 in the middle\n");
-  fmt::print("   killed after  {} events acknowledged, {} in the workers' state\n",
-             Number(first->appended), Number(first->worked_on));
-  fmt::print("   opened again  in {:.1f} ms with {} events: none acknowledged was lost\n",
-             second->open_ms, Number(second->found));
-  fmt::print("   went on       {} events appended, {} delivered again and recognised\n",
-             Number(expected.count() - second->found), Number(second->delivered_again));
+  Heading("2. kill -9 in the middle");
+  Row("killed", fmt::format("with {} events acknowledged, {} of them in the workers' state",
+                            Number(first->appended), Number(first->worked_on)));
+  Row("opened again", fmt::format("in {:.0f} ms, {} events are there: no acknowledged one is lost",
+                                  second->open_ms, Number(second->found)));
+  Row("went on",
+      fmt::format("{} events appended, {} delivered again and recognised",
+                  Number(expected.count() - second->found), Number(second->delivered_again)));
   if (second->found >= first->appended) return absl::OkStatus();
   return Expect("events after the kill that had been acknowledged", second->found, first->appended);
 }
@@ -85,34 +92,32 @@ Status CheckAll(const std::string& log, const Expectation& expected) {
   const millrace::Client client = broker->client();
   if (Status status = CheckLog(client, expected); !status.ok()) return status;
   if (Status status = CheckWorkersState(client, expected); !status.ok()) return status;
-  fmt::print("   agrees        {} events in the log and in the state, each once\n",
-             Number(expected.count()));
+  Row("at the end", fmt::format("{} events in the log, {} in the state: each once",
+                                Number(expected.count()), Number(expected.count())));
 
-  fmt::print("3. Replay\n");
+  Heading("3. Replay");
   const auto all = CheckReplay(client, "audit", std::nullopt, expected);
   if (!all.ok()) return all.status();
-  fmt::print("   from the beginning         {} events, the same state, {:.0f} ms\n",
-             Number(all->events), all->milliseconds);
+  Row("group audit", fmt::format("from the beginning: {} events, the same state, {:.0f} ms",
+                                 Number(all->events), all->milliseconds));
   const absl::Time from = expected.TimeAt(2.0 / 3);
   const auto recent = CheckReplay(client, "recent", from, expected);
   if (!recent.ok()) return recent.status();
-  fmt::print("   since {}     {} events, as in the file, {:.0f} ms\n", Minute(from),
-             Number(recent->events), recent->milliseconds);
+  Row("group recent", fmt::format("from {}: {} events, as in the file, {:.0f} ms", Minute(from),
+                                  Number(recent->events), recent->milliseconds));
   return broker->Close();
 }
 
 Status Retain(const std::string& log, const Expectation& expected) {
   const auto retention = CheckRetention(log, expected);
   if (!retention.ok()) return retention.status();
-  fmt::print("4. Retention of a week{}\n",
-             retention->virtual_clock
-                 ? fmt::format(", with a virtual clock at {}", Minute(retention->now))
-                 : "");
-  fmt::print("   dropped       {} events, all older than {}; {} kB of {} kB freed\n",
-             Number(retention->dropped), Minute(retention->cutoff),
-             Number((retention->bytes_before - retention->bytes_after) / 1000),
-             Number(retention->bytes_before / 1000));
-  fmt::print("   kept          {} events, read back\n", Number(retention->kept));
+  Heading("4. Retention of a week");
+  if (retention->virtual_clock) Row("clock", fmt::format("virtual, at {}", Minute(retention->now)));
+  Row("dropped", fmt::format("{} events, all older than {}; {} of {} kB freed",
+                             Number(retention->dropped), Minute(retention->cutoff),
+                             Number((retention->bytes_before - retention->bytes_after) / 1000),
+                             Number(retention->bytes_before / 1000)));
+  Row("kept", fmt::format("{} events, read back", Number(retention->kept)));
   return absl::OkStatus();
 }
 
@@ -133,6 +138,8 @@ Status Run(const Arguments& arguments) {
   std::fflush(stdout);
 
   const std::string log = arguments.directory + "/log";
+  if (std::filesystem::exists(log))
+    return absl::AlreadyExistsError(log + ": is there already; give another directory");
   if (Status status = WorkersAndKill(log, *input, expected); !status.ok()) return status;
   if (Status status = CheckAll(log, expected); !status.ok()) return status;
   if (Status status = Retain(log, expected); !status.ok()) return status;
