@@ -39,6 +39,8 @@ Status SyncGate::Passed(Status status) {
   if (!status.ok() && SeededBug(Bug::kIgnoreFailedSync)) return absl::OkStatus();
   // A sync of the same file on another thread may have taken the error that is ours too.
   if (status.ok()) return failed();
+  // The folder could not even be opened: nothing was asked of the disk, and nothing is lost.
+  if (ErrorIdOf(status) == ErrorId::kTooManyFiles) return status;
   Fail(status);
   return status;
 }
