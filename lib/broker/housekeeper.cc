@@ -48,7 +48,11 @@ absl::Duration Housekeeper::Pass(absl::Duration now) {
       passing_.pop_back();
     }
     next->Housekeep(shared_.clock->Now());
-    if (shared_.clock->Elapsed() >= now + Upkeep::kSlice) return now;  // go on after the others
+    if (shared_.clock->Elapsed() < now + Upkeep::kSlice) continue;
+    MutexLock lock(mu_);
+    // Goes on after the others; but a round that is through is through, however long it took: else
+    // a slow disk would make one round follow the other without end.
+    if (!passing_.empty()) return now;
   }
   if (at_end_) at_end_();
   return shared_.clock->Elapsed() + kPassEvery;

@@ -1,11 +1,14 @@
 // Timers: on the thread, or on whoever runs what is due.
 #include "broker/upkeep.h"
 
+#include <atomic>
 #include <thread>
 
 #include <catch2/catch.hpp>
 
+#include "broker/broker.h"
 #include "millrace/testing/manual_clock.h"
+#include "support/or_fail.h"
 
 namespace millrace::broker {
 
@@ -109,6 +112,36 @@ TEST_CASE("a stop drops what has not begun, and its captures", "[broker][upkeep]
   upkeep.Stop();
   CHECK(held.use_count() == 1);
   upkeep.RunDue();
+}
+
+namespace {
+
+// A machine so slow that time passes whenever somebody looks at the clock.
+class CrawlingClock : public testing::ManualClock {
+ public:
+  absl::Duration Elapsed() override {
+    if (++looks_ < kPatience) Advance(absl::Milliseconds(3));
+    return testing::ManualClock::Elapsed();
+  }
+  bool tried_patience() const { return looks_ >= kPatience; }
+
+ private:
+  static constexpr int kPatience = 20000;
+  std::atomic<int> looks_{0};
+};
+
+}  // namespace
+
+TEST_CASE("maintenance ends however slow the machine is", "[upkeep]") {
+  const auto clock = std::make_shared<CrawlingClock>();
+  Options options;
+  options.background_threads = 0;
+  options.env.clock = clock;
+  const auto broker = OrFail(Broker::Open(options));
+  OrFail(broker->CreateTopic({.name = "events", .partitions = 1}));
+  OrFail(broker->RunMaintenance());
+  CHECK_FALSE(clock->tried_patience());
+  OrFail(broker->Close(absl::Seconds(5)));
 }
 
 }  // namespace millrace::broker
