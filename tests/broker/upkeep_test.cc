@@ -138,7 +138,7 @@ TEST_CASE("maintenance ends however slow the machine is", "[upkeep]") {
   options.background_threads = 0;
   options.env.clock = clock;
   const auto broker = OrFail(Broker::Open(options));
-  OrFail(broker->CreateTopic({.name = "events", .partitions = 1}));
+  OrFail(broker->CreateTopic({.name = "events", .partitions = 1, .config = {}}));
   OrFail(broker->RunMaintenance());
   CHECK_FALSE(clock->tried_patience());
   OrFail(broker->Close(absl::Seconds(5)));
