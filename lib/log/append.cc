@@ -106,6 +106,7 @@ Status PartitionLog::Impl::EnterEpoch(int32_t epoch, Offset start) {
                                  latest_epoch_seen));
   }
   EpochCache epochs = view()->epochs;
+  epochs.CutFront(log_start.load(std::memory_order_relaxed));
   epochs.Assign(epoch, start);
   const std::string text = epochs.Format();
   // Durable before the first batch of the epoch: else a power cut could leave batches of an epoch

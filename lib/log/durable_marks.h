@@ -91,7 +91,7 @@ class DurableMarks {
     Entry entry;
   };
   std::vector<Change> TakeChanges();
-  Status WriteChanges(std::vector<Change>& changes);
+  Status WriteChanges(std::vector<Change>& changes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
   void Finish(const std::vector<Change>& changes, bool written);
 
   FileSystem& files_;

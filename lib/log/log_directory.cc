@@ -352,6 +352,9 @@ Status LogDirectory::CloseCleanly(const std::vector<PartitionLog*>& partitions,
       impl_->files.RemoveFile(impl_->OwnPath("failed")).IgnoreError();
     if (status.ok())
       status = impl_->gate.ReplaceFile(impl_->OwnPath("manifest"), manifest.Format());
+    if (status.ok()) {
+      for (PartitionLog* partition : partitions) partition->impl_->RemoveStaleSnapshot();
+    }
     if (first_error.ok()) first_error = status;
   }
   impl_->lock.reset();

@@ -66,6 +66,8 @@ struct PartitionLog::Impl {
   // ---- opening and closing
   Status Open(const PartitionRecord* clean_record);
   Status AdoptRecord(const PartitionRecord& record);
+  StatusOr<std::shared_ptr<View>> AdoptSegments(const PartitionRecord& record);
+  void AdoptMark(const PartitionRecord& record);
   // Syncs everything and answers what the manifest says of the partition.
   StatusOr<PartitionRecord> CloseCleanly();
 
@@ -100,6 +102,7 @@ struct PartitionLog::Impl {
   void MoveSyncedEnd(const Mark& mark);
   Status WriteSnapshot(Offset offset, std::span<const std::byte> bytes);
   void RemoveSnapshot(Offset offset);
+  void RemoveStaleSnapshot();
 
   // ---- read.cc
   StatusOr<ReadResult> Read(Offset from, Offset below, size_t max_bytes, BufferPool& pool);
@@ -133,14 +136,27 @@ struct PartitionLog::Impl {
   StatusOr<uint64_t> ApplyRetention(absl::Time now, Offset high_watermark);
   Status RollIfDue(absl::Time now);
   Status Roll();
-  StatusOr<uint64_t> MoveLogStart(Offset offset);
-  StatusOr<uint64_t> RemoveSegmentsBelow(Offset log_start);
+  StatusOr<uint64_t> MoveLogStart(Offset offset) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  StatusOr<uint64_t> RemoveSegmentsBelow(Offset log_start)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Offset RetainedFrom(absl::Time now, Offset high_watermark, const LogConfig& config) const;
-  Status RemoveSegmentFiles(const Segment& segment, bool at_once);
-  void RemoveDelayed(absl::Time now);
+  Status RemoveSegmentFiles(const Segment& segment);
+  // Gives them another name until their time has come.
+  Status DelayRemoval(const Segment& segment, absl::Time due)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  void RemoveDelayed(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
 
   // ---- scrub.cc
   StatusOr<bool> Scrub(size_t max_bytes, BufferPool& pool);
+  struct ScrubTarget {
+    Segment* segment = nullptr;
+    uint64_t end = 0;
+  };
+  std::optional<ScrubTarget> NextToScrub(const View& now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  Status ScrubPiece(const View& now, const ScrubTarget& target, size_t max_bytes, BufferPool& pool)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  void CompareSum(const Segment& segment) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
 
   // ---- partition_log.cc
   std::shared_ptr<const View> view() const;
@@ -202,6 +218,7 @@ struct PartitionLog::Impl {
   bool turn_taken ABSL_GUARDED_BY(sync_mu_) = false;
   Mark mark_ ABSL_GUARDED_BY(sync_mu_);
   // With the turn:
+  Offset stale_snapshot = -1;  // of a checkpoint that was overtaken
   SegmentSums sums;
 
   // ---- readers' and upkeep's
@@ -212,11 +229,11 @@ struct PartitionLog::Impl {
 
   struct ScrubState {
     Offset segment_base = -1;
-    Resumption at;
+    Resumption at = {};
     uint32_t sum = 0;
     bool damaged = false;
   };
-  Mutex upkeep_mu_;  // one pass at a time
+  mutable Mutex upkeep_mu_;  // one pass at a time; taken before all others
   ScrubState scrub ABSL_GUARDED_BY(upkeep_mu_);
   struct Delayed {
     absl::Time due;

@@ -58,23 +58,15 @@ Status PartitionLog::Impl::Open(const PartitionRecord* clean_record) {
 }
 
 // A clean close vouches for the files: only that they are those files is checked.
-Status PartitionLog::Impl::AdoptRecord(const PartitionRecord& record) {
+StatusOr<std::shared_ptr<PartitionLog::Impl::View>> PartitionLog::Impl::AdoptSegments(
+    const PartitionRecord& record) {
   const auto changed = [] { return absl::FailedPreconditionError("the files have changed"); };
   MILLRACE_ASSIGN_OR_RETURN(const auto names, files.List(path));
   const auto logs = std::ranges::count_if(names, [](const std::string& file) {
     return ParseOffsetFileName(file, kLogSuffix).has_value();
   });
   if (static_cast<size_t>(logs) != record.segments.size()) return changed();
-  ProducerState restored;
-  if (record.has_producers) {
-    MILLRACE_ASSIGN_OR_RETURN(
-        const auto bytes,
-        ReadWholeFile(files, PathOf(OffsetFileName(record.log_end(), kSnapshotSuffix)),
-                      Recovery::kMaxSideFileBytes));
-    MILLRACE_ASSIGN_OR_RETURN(restored, ProducerState::FromSnapshot(bytes));
-  }
   auto opened = std::make_shared<View>();
-  uint64_t total = 0;
   for (const SegmentRecord& r : record.segments) {
     auto segment = std::make_shared<Segment>(files, path, r.base, read_only);
     MILLRACE_ASSIGN_OR_RETURN(const FileInfo info, files.Stat(segment->path));
@@ -83,54 +75,69 @@ Status PartitionLog::Impl::AdoptRecord(const PartitionRecord& record) {
     segment->index().Adopt(r.index);
     segment->time_index().Adopt(r.time_index);
     if (r.base != record.segments.back().base) segment->Close(r);
-    total += r.size_bytes;
     opened->segments.push_back(std::move(segment));
   }
   opened->epochs = EpochCache(record.epochs);
   opened->epochs_crc = Crc32c(AsBytes(opened->epochs.Format()));
+  return opened;
+}
+
+Status PartitionLog::Impl::AdoptRecord(const PartitionRecord& record) {
+  MILLRACE_ASSIGN_OR_RETURN(auto opened, AdoptSegments(record));
+  ProducerState restored;
+  if (record.has_producers) {
+    MILLRACE_ASSIGN_OR_RETURN(
+        const auto bytes,
+        ReadWholeFile(files, PathOf(OffsetFileName(record.log_end(), kSnapshotSuffix)),
+                      Recovery::kMaxSideFileBytes));
+    MILLRACE_ASSIGN_OR_RETURN(restored, ProducerState::FromSnapshot(bytes));
+  }
   const SegmentRecord& last = record.segments.back();
-  MutexLock lock(append_mu_);
-  active = opened->segments.back();
-  index_builder.emplace(*active, config.index_interval_bytes);
-  index_builder->ResumeFrom(last.max_timestamp_ms, last.max_timestamp_offset);
-  checkpoint_asked_at = last.size_bytes;
-  producers = std::move(restored);
-  latest_epoch_seen = record.leader_epoch;
   {
+    MutexLock lock(append_mu_);
+    active = opened->segments.back();
+    index_builder.emplace(*active, config.index_interval_bytes);
+    index_builder->ResumeFrom(last.max_timestamp_ms, last.max_timestamp_offset);
+    checkpoint_asked_at = last.size_bytes;
+    producers = std::move(restored);
+    latest_epoch_seen = record.leader_epoch;
     MutexLock tail_lock(tail_mu_);
     tail = {active, last.end_offset, last.size_bytes, last.sum};
-  }
-  {
     MutexLock view_lock(view_mu_);
     view_ = std::move(opened);
   }
   log_start = record.log_start;
   log_end = last.end_offset;
   synced_end = last.end_offset;
-  size_bytes = total;
-  directory.total_bytes += total;
+  size_bytes = record.size_bytes();
+  directory.total_bytes += record.size_bytes();
   report.durable_mark = last.end_offset;
-  MutexLock sync_lock(sync_mu_);
-  const auto old_mark = directory.marks->Find(key);
-  mark_ = old_mark.value_or(Mark{});
-  mark_.log_start = record.log_start;
-  mark_.segment_base = last.base;
-  mark_.synced_end = last.end_offset;
-  mark_.position = static_cast<uint32_t>(last.size_bytes);
-  mark_.sum = last.sum;
-  mark_.leader_epoch = record.leader_epoch;
-  mark_.epochs_crc = view()->epochs_crc;
-  mark_.opener = directory.opener;
-  // The close took a snapshot at the end, so a scan need not start before it.
-  mark_.checkpoint = {.offset = last.end_offset,
-                      .position = mark_.position,
-                      .sum = last.sum,
-                      .max_timestamp_ms = last.max_timestamp_ms,
-                      .max_timestamp_offset = last.max_timestamp_offset,
-                      .index = last.index,
-                      .time_index = last.time_index};
-  if (!read_only && old_mark != mark_) directory.marks->Update(key, mark_);
+  AdoptMark(record);
   return absl::OkStatus();
+}
+
+void PartitionLog::Impl::AdoptMark(const PartitionRecord& record) {
+  const SegmentRecord& last = record.segments.back();
+  const auto now = view();
+  const auto old_mark = directory.marks->Find(key);
+  MutexLock lock(sync_mu_);
+  mark_ = {.log_start = record.log_start,
+           .segment_base = last.base,
+           .synced_end = last.end_offset,
+           .position = static_cast<uint32_t>(last.size_bytes),
+           .sum = last.sum,
+           // The close took a snapshot at the end, so a scan need not start before it.
+           .checkpoint = {.offset = last.end_offset,
+                          .position = static_cast<uint32_t>(last.size_bytes),
+                          .sum = last.sum,
+                          .max_timestamp_ms = last.max_timestamp_ms,
+                          .max_timestamp_offset = last.max_timestamp_offset,
+                          .index = last.index,
+                          .time_index = last.time_index},
+           .leader_epoch = record.leader_epoch,
+           .epochs_crc = now->epochs_crc,
+           .opener = directory.opener};
+  if (!read_only && old_mark != mark_) directory.marks->Update(key, mark_);
 }
 
 StatusOr<PartitionRecord> PartitionLog::Impl::CloseCleanly() {
@@ -152,7 +159,6 @@ StatusOr<PartitionRecord> PartitionLog::Impl::CloseCleanly() {
     status = MakeError(ErrorId::kNoSpace, fmt::format("{}: no room for its last snapshot", path));
   GiveTurn();
   MILLRACE_RETURN_IF_ERROR(status);
-  MILLRACE_RETURN_IF_ERROR(gate.SyncDir(path));
   const auto now = view();
   record.log_start = log_start.load();
   record.epochs = now->epochs.entries();

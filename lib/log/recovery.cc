@@ -84,7 +84,7 @@ Status Recovery::FindSegments(const std::vector<Offset>& bases) {
     auto segment = std::make_shared<Segment>(log_.files, log_.path, bases[i], log_.read_only);
     if (i + 1 < bases.size() && bases[i + 1] <= log_start_ && !log_.read_only) {
       // Its removal was under way.
-      MILLRACE_RETURN_IF_ERROR(log_.RemoveSegmentFiles(*segment, /*at_once=*/true));
+      MILLRACE_RETURN_IF_ERROR(log_.RemoveSegmentFiles(*segment));
       Note(fmt::format("{}: lies below the log start {}, removed", segment->path, log_start_));
       continue;
     }

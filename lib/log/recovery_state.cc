@@ -87,7 +87,11 @@ Status Recovery::LoadProducers() {
     from = *at;
     break;
   }
-  return from < start_.offset ? ReplayProducers(from, start_.offset) : absl::OkStatus();
+  if (from >= start_.offset) return absl::OkStatus();
+  MILLRACE_RETURN_IF_ERROR(ReplayProducers(from, start_.offset));
+  if (log_.read_only) return absl::OkStatus();
+  // The mark names it, and the next close relies on it.
+  return log_.WriteSnapshot(start_.offset, producers_.Snapshot());
 }
 
 Status Recovery::ReplayProducers(Offset from, Offset to) {

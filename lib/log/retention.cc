@@ -16,6 +16,11 @@ namespace {
 // Entries of the sums file that speak of segments long gone are worth one rewrite beyond so many.
 constexpr size_t kStaleSums = 256;
 
+// In the order in which they go. The log is the last: while it is there, the others can be built
+// from it.
+constexpr std::string_view kSegmentSuffixes[] = {kSnapshotSuffix, kTimeIndexSuffix, kIndexSuffix,
+                                                 kLogSuffix};
+
 }  // namespace
 
 Status PartitionLog::Impl::DeleteRecordsBefore(Offset offset, Offset high_watermark) {
@@ -66,14 +71,16 @@ StatusOr<uint64_t> PartitionLog::Impl::RemoveSegmentsBelow(Offset offset) {
       all.erase(all.begin());
     }
   });
+  absl::Duration delay;
+  {
+    MutexLock lock(append_mu_);
+    delay = config.file_delete_delay;
+  }
   uint64_t removed = 0;
   for (const auto& segment : gone) {
-    bool at_once = false;
-    {
-      MutexLock lock(append_mu_);
-      at_once = config.file_delete_delay <= absl::ZeroDuration();
-    }
-    MILLRACE_RETURN_IF_ERROR(RemoveSegmentFiles(*segment, at_once));
+    MILLRACE_RETURN_IF_ERROR(delay <= absl::ZeroDuration()
+                                 ? RemoveSegmentFiles(*segment)
+                                 : DelayRemoval(*segment, directory.clock.Now() + delay));
     removed += segment->size_bytes();
   }
   size_bytes.fetch_sub(removed, std::memory_order_relaxed);
@@ -91,24 +98,21 @@ StatusOr<uint64_t> PartitionLog::Impl::RemoveSegmentsBelow(Offset offset) {
   return removed;
 }
 
-Status PartitionLog::Impl::RemoveSegmentFiles(const Segment& segment, bool at_once) {
-  // The log goes last: while it is there, the others can be built from it.
-  for (const std::string_view suffix :
-       {kSnapshotSuffix, kTimeIndexSuffix, kIndexSuffix, kLogSuffix}) {
+Status PartitionLog::Impl::RemoveSegmentFiles(const Segment& segment) {
+  for (const std::string_view suffix : kSegmentSuffixes) {
+    const Status removed = files.RemoveFile(PathOf(OffsetFileName(segment.base_offset, suffix)));
+    if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
+  }
+  return absl::OkStatus();
+}
+
+Status PartitionLog::Impl::DelayRemoval(const Segment& segment, absl::Time due) {
+  for (const std::string_view suffix : kSegmentSuffixes) {
     const std::string file = PathOf(OffsetFileName(segment.base_offset, suffix));
-    Status status;
-    if (at_once) {
-      status = files.RemoveFile(file);
-    } else {
-      const std::string renamed = fmt::format("{}{}", file, kDeletedSuffix);
-      status = files.Rename(file, renamed);
-      if (status.ok()) {
-        MutexLock lock(append_mu_);
-        delayed.push_back({directory.clock.Now() + config.file_delete_delay, renamed});
-      }
-    }
-    MILLRACE_KILL_POINT(kSegmentFileGone);
+    const std::string renamed = fmt::format("{}{}", file, kDeletedSuffix);
+    const Status status = files.Rename(file, renamed);
     if (!status.ok() && !absl::IsNotFound(status)) return status;
+    if (status.ok()) delayed.push_back({due, renamed});
   }
   return absl::OkStatus();
 }

@@ -8,76 +8,91 @@
 
 namespace millrace::log {
 
-// Goes on at scrub.at. One call reads from one segment; the next segment is the next call's.
+// What is left of this round: the first segment at or behind scrub.segment_base, as far as it is
+// synced.
+std::optional<PartitionLog::Impl::ScrubTarget> PartitionLog::Impl::NextToScrub(
+    const View& now) const {
+  const Mark synced = mark();
+  for (const auto& segment : now.segments) {
+    if (segment->base_offset < scrub.segment_base) continue;
+    uint64_t end = 0;
+    if (segment->closed() && segment->end_offset() <= synced.synced_end) {
+      end = segment->size_bytes();
+    } else if (segment->base_offset == synced.segment_base) {
+      end = synced.position;
+    }
+    if (end == 0) return std::nullopt;
+    return ScrubTarget{segment.get(), end};
+  }
+  return std::nullopt;
+}
+
 StatusOr<bool> PartitionLog::Impl::Scrub(size_t max_bytes, BufferPool& pool) {
   MutexLock lock(upkeep_mu_);
   const auto now = view();
-  const Offset limit = synced_end.load(std::memory_order_acquire);
-  const auto found = std::ranges::find_if(now->segments, [&](const auto& segment) {
-    return segment->base_offset >= scrub.segment_base && segment->end_offset() > scrub.at.offset;
-  });
-  if (found == now->segments.end() || (*found)->base_offset >= limit) {
+  const auto target = NextToScrub(*now);
+  if (!target.has_value()) {
     scrub = {};
     return true;
   }
-  Segment& segment = **found;
+  Segment& segment = *target->segment;
   if (segment.base_offset != scrub.segment_base)
     scrub = {.segment_base = segment.base_offset, .at = {0, segment.base_offset}};
-  uint64_t end = segment.size_bytes();
-  if (const Tail written = written_tail(); written.segment.get() == &segment) {
-    // Only what is synced must be on the device.
-    const Mark synced = mark();
-    if (synced.segment_base != segment.base_offset) return true;
-    end = synced.position;
+  MILLRACE_RETURN_IF_ERROR(ScrubPiece(*now, *target, max_bytes, pool));
+  if (scrub.at.position < target->end) return false;
+  if (segment.closed()) {
+    if (scrub.at.offset < segment.end_offset())
+      MILLRACE_RETURN_IF_ERROR(
+          NoteDamage(segment, scrub.at, "it holds fewer records than it was closed with", pool)
+              .status());
+    CompareSum(segment);
   }
-  MILLRACE_ASSIGN_OR_RETURN(const auto file, segment.OpenLog());
+  scrub = {.segment_base = std::max(segment.end_offset(), segment.base_offset + 1)};
+  return false;
+}
+
+// Reads on at scrub.at, up to `max_bytes` or the first damage.
+Status PartitionLog::Impl::ScrubPiece(const View& now, const ScrubTarget& target, size_t max_bytes,
+                                      BufferPool& pool) {
+  MILLRACE_ASSIGN_OR_RETURN(const auto file, target.segment->OpenLog());
   MILLRACE_RETURN_IF_ERROR(file->DropCache());
   SegmentScanner scanner(*file, pool,
                          {.position = scrub.at.position,
-                          .end = end,
+                          .end = target.end,
                           .expected = scrub.at.offset,
-                          .epochs = &now->epochs});
-  const uint64_t stop = scrub.at.position + max_bytes;
-  auto outcome = SegmentScanner::Outcome::kEnd;
-  while (scanner.next_position() < std::min(stop, end)) {
+                          .epochs = &now.epochs});
+  const uint64_t stop = std::min<uint64_t>(scrub.at.position + max_bytes, target.end);
+  auto outcome = SegmentScanner::Outcome::kBatch;
+  while (scanner.next_position() < stop) {
     MILLRACE_ASSIGN_OR_RETURN(outcome, scanner.Next());
     if (outcome != SegmentScanner::Outcome::kBatch) break;
     scrub.sum = ExtendSum(scrub.sum, scanner.head());
   }
   scrub.at = {scanner.next_position(), scanner.expected()};
-  const bool at_end = scrub.at.position >= end;
-  const Offset segment_end = segment.closed() ? segment.end_offset() : scrub.at.offset;
-  const bool cut_short =
-      outcome == SegmentScanner::Outcome::kEnd && at_end && scrub.at.offset < segment_end;
-  const bool bad =
-      outcome != SegmentScanner::Outcome::kBatch && outcome != SegmentScanner::Outcome::kEnd;
-  if (bad || cut_short || (outcome == SegmentScanner::Outcome::kEnd && !at_end && max_bytes > 0)) {
-    scrub.damaged = true;
-    std::string what =
-        scanner.what().empty() ? "the file is shorter than what was written to it" : scanner.what();
-    MILLRACE_ASSIGN_OR_RETURN(const auto damage,
-                              NoteDamage(segment, scrub.at, std::move(what), pool));
-    scrub.at = {damage.position + damage.size_bytes, damage.end_offset};
-  } else if (at_end && segment.closed()) {
-    const auto record = segment.record();
-    if (record.has_value() && !record->damaged && !scrub.damaged && record->sum != scrub.sum &&
-        !SeededBug(Bug::kScrubIgnoresSum)) {
-      AddDamage({.file = segment.path,
-                 .position = 0,
-                 .size_bytes = end,
-                 .first_offset = segment.base_offset,
-                 .end_offset = segment.end_offset(),
-                 .what = fmt::format("its batches have the sum {:#010x}, the segment was closed "
-                                     "with {:#010x}",
-                                     scrub.sum, record->sum)});
-    }
+  if (outcome == SegmentScanner::Outcome::kBatch) return absl::OkStatus();
+  scrub.damaged = true;
+  std::string what =
+      scanner.what().empty() ? "the file is shorter than what was written to it" : scanner.what();
+  MILLRACE_ASSIGN_OR_RETURN(const auto damage,
+                            NoteDamage(*target.segment, scrub.at, std::move(what), pool));
+  scrub.at = {damage.position + damage.size_bytes, damage.end_offset};
+  return absl::OkStatus();
+}
+
+// What every batch proves of itself, the sum proves of the segment: that it is this one, whole.
+void PartitionLog::Impl::CompareSum(const Segment& segment) {
+  const auto record = segment.record();
+  if (!record.has_value() || record->damaged || scrub.damaged || record->sum == scrub.sum ||
+      SeededBug(Bug::kScrubIgnoresSum)) {
+    return;
   }
-  const bool last = segment.base_offset == now->segments.back()->base_offset;
-  if (!at_end) return false;
-  scrub.at.offset = std::max(scrub.at.offset, segment.end_offset());
-  if (!last) return false;
-  scrub = {};
-  return true;
+  AddDamage({.file = segment.path,
+             .position = 0,
+             .size_bytes = segment.size_bytes(),
+             .first_offset = segment.base_offset,
+             .end_offset = segment.end_offset(),
+             .what = fmt::format("its batches have the sum {:#010x}, it was closed with {:#010x}",
+                                 scrub.sum, record->sum)});
 }
 
 }  // namespace millrace::log

@@ -132,9 +132,18 @@ Status PartitionLog::Impl::SyncCheckpoint(Segment& segment, const PendingCheckpo
   const Offset old = next.checkpoint.offset;
   next.checkpoint = pending.checkpoint;
   MoveSyncedEnd(next);
+  if (old == next.segment_base) return absl::OkStatus();  // stays as long as its segment
+  stale_snapshot = old;
+  // The mark on the disk still names the old one. A close writes all marks at once.
+  if (closed.load(std::memory_order_acquire)) return absl::OkStatus();
   MILLRACE_RETURN_IF_ERROR(directory.marks->Write());
-  if (old != next.segment_base) RemoveSnapshot(old);
+  RemoveStaleSnapshot();
   return absl::OkStatus();
+}
+
+void PartitionLog::Impl::RemoveStaleSnapshot() {
+  if (stale_snapshot >= 0) RemoveSnapshot(stale_snapshot);
+  stale_snapshot = -1;
 }
 
 // With the turn, which all that change the mark hold.
