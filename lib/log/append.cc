@@ -106,7 +106,8 @@ Status PartitionLog::Impl::EnterEpoch(int32_t epoch, Offset start) {
                                  latest_epoch_seen));
   }
   EpochCache epochs = view()->epochs;
-  epochs.CutFront(log_start.load(std::memory_order_relaxed));
+  // Not at the log start: what its segment holds below is still scanned, and has its epochs.
+  epochs.CutFront(view()->segments.front()->base_offset);
   epochs.Assign(epoch, start);
   const std::string text = epochs.Format();
   // Durable before the first batch of the epoch: else a power cut could leave batches of an epoch
