@@ -203,7 +203,10 @@ Status EmbeddedProducer::CheckSize(const Placed& placed) const {
                      where);
   // A compressed batch may well be larger before; whether it fits shows when it is compressed.
   if (placed.topic->compressed) return absl::OkStatus();
-  if (sum + 64 + 16 * r.headers.size() <= placed.topic->max_message_bytes) return absl::OkStatus();
+  // Six varints, three bytes and the batch's header are the most that comes to it.
+  constexpr size_t kMostOverhead = record::kHeaderBytes + 3 + 6 * 5;
+  if (sum + kMostOverhead + 16 * r.headers.size() <= placed.topic->max_message_bytes)
+    return absl::OkStatus();
   const size_t alone = BatchBytes(r);
   if (alone <= placed.topic->max_message_bytes) return absl::OkStatus();
   return MakeError(ErrorId::kRecordTooLarge,
