@@ -15,6 +15,9 @@ install(FILES "${PROJECT_BINARY_DIR}/millraceConfig.cmake"
   cmake/FindMillraceZstd.cmake cmake/FindMillraceLz4.cmake cmake/FindMillraceSnappy.cmake
   cmake/FindMillraceRe2.cmake DESTINATION "${config_dir}")
 
+# Relative, so that `cmake --install --prefix` may put it anywhere.
+file(RELATIVE_PATH MILLRACE_PC_TO_PREFIX "/p/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/p")
+string(REGEX REPLACE "/$" "" MILLRACE_PC_TO_PREFIX "${MILLRACE_PC_TO_PREFIX}")
 configure_file(cmake/millrace.pc.in "${PROJECT_BINARY_DIR}/millrace.pc" @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/millrace.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}")
