@@ -40,7 +40,7 @@ class RebalanceListener {
   virtual ~RebalanceListener() = default;
   virtual void OnAssigned(class Consumer&, const std::vector<TopicPartition>&) {}
   virtual void OnRevoked(class Consumer&, const std::vector<TopicPartition>&) {
-  }                                                                            // may still commit
+  }  // may still commit
   virtual void OnLost(class Consumer&, const std::vector<TopicPartition>&) {}  // may not
 };
 

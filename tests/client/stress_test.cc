@@ -129,7 +129,7 @@ TEST_CASE("closing the broker under load leaves nobody waiting", "[client][stres
           if (!producer.ok()) return;  // closed before this thread began
           while (producer
                      ->Send({.topic = "t", .value = "v"},
-                           [&](const StatusOr<Delivery>&) { ++answered; })
+                            [&](const StatusOr<Delivery>&) { ++answered; })
                      .ok())
             ++accepted;
         });

@@ -146,8 +146,8 @@ TEST_CASE("an unclean session does not make a clean one of partitions that it ne
   CHECK_FALSE(other->recovery().clean);
   CHECK(Values(ReadAll(*other)) == "x");
   OrFail(log.directory->CloseCleanly({log.log.get(), other.get()}, absl::InfiniteFuture()));
-  log.Drop();
   other.reset();
+  log.Drop();
   log.Open();
   CHECK(log.directory->was_clean());
 }
