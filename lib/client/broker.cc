@@ -7,6 +7,7 @@
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "client/embedded_backend.h"
+#include "client/no_throw.h"
 #include "client/public_impl.h"
 
 namespace millrace {
@@ -49,38 +50,47 @@ Broker::~Broker() {
   const client::Context& context = impl_->context();
   const Status status = impl_->context().Close(context.options.close_timeout);
   if (!status.ok())
-    MILLRACE_LOG(*context.log, kWarning, fmt::format("closing the broker: {}", status.ToString()));
+    MILLRACE_LOG(*context.log, kWarning,
+                 fmt::format("closing the broker: {}", client::Text(status)));
 }
 
 StatusOr<Broker> Broker::Open(BrokerOptions o) {
-  MILLRACE_ASSIGN_OR_RETURN(auto backend, client::EmbeddedBackend::Open(std::move(o)));
-  Broker broker;
-  broker.impl_ = std::make_unique<Impl>();
-  broker.impl_->client = std::make_shared<Client::Impl>(Client::Impl{.backend = backend});
-  broker.impl_->backend = std::move(backend);
-  return broker;
+  return client::NoThrow([&]() -> StatusOr<Broker> {
+    MILLRACE_ASSIGN_OR_RETURN(auto backend, client::EmbeddedBackend::Open(std::move(o)));
+    Broker broker;
+    broker.impl_ = std::make_unique<Impl>();
+    broker.impl_->client = std::make_shared<Client::Impl>(Client::Impl{.backend = backend});
+    broker.impl_->backend = std::move(backend);
+    return broker;
+  });
 }
 
 Client Broker::client() const { return Client(impl_ == nullptr ? nullptr : impl_->client); }
 
 Status Broker::Sync() {
-  if (impl_ == nullptr) return MovedFrom();
-  MILLRACE_RETURN_IF_ERROR(impl_->usable());
-  return impl_->context().broker->Sync();
+  return client::NoThrow([&]() -> Status {
+    if (impl_ == nullptr) return MovedFrom();
+    MILLRACE_RETURN_IF_ERROR(impl_->usable());
+    return impl_->context().broker->Sync();
+  });
 }
 
 Status Broker::RunMaintenance() {
-  if (impl_ == nullptr) return MovedFrom();
-  MILLRACE_RETURN_IF_ERROR(impl_->usable());
-  const Status status = impl_->context().broker->RunMaintenance();
-  impl_->context().RunCallbacks();
-  return status;
+  return client::NoThrow([&]() -> Status {
+    if (impl_ == nullptr) return MovedFrom();
+    MILLRACE_RETURN_IF_ERROR(impl_->usable());
+    const Status status = impl_->context().broker->RunMaintenance();
+    impl_->context().RunCallbacks();
+    return status;
+  });
 }
 
 Status Broker::Checkpoint(const std::filesystem::path& dir) {
-  if (impl_ == nullptr) return MovedFrom();
-  MILLRACE_RETURN_IF_ERROR(impl_->usable());
-  return impl_->context().broker->Checkpoint(dir.string());
+  return client::NoThrow([&]() -> Status {
+    if (impl_ == nullptr) return MovedFrom();
+    MILLRACE_RETURN_IF_ERROR(impl_->usable());
+    return impl_->context().broker->Checkpoint(dir.string());
+  });
 }
 
 std::vector<RecoveryInfo> Broker::recovery() const {
@@ -97,7 +107,8 @@ std::vector<RecoveryInfo> Broker::recovery() const {
 }
 
 Status Broker::Close(absl::Duration timeout) {
-  return impl_ == nullptr ? MovedFrom() : impl_->context().Close(timeout);
+  return client::NoThrow(
+      [&]() -> Status { return impl_ == nullptr ? MovedFrom() : impl_->context().Close(timeout); });
 }
 
 }  // namespace millrace

@@ -8,6 +8,7 @@
 #include "base/status_macros.h"
 #include "client/client_metrics.h"
 #include "client/embedded_backend.h"
+#include "client/no_throw.h"
 #include "client/public_impl.h"
 
 namespace millrace {
@@ -15,19 +16,23 @@ namespace millrace {
 Client::Client(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 StatusOr<Producer> Client::NewProducer(ProducerOptions o) const {
-  MILLRACE_ASSIGN_OR_RETURN(client::Backend::NewProducer made,
-                            impl_->backend->MakeProducer(std::move(o)));
-  Producer producer;
-  producer.impl_ = std::make_unique<Producer::Impl>(
-      Producer::Impl{.producer = std::move(made.producer), .embedded = made.embedded});
-  return producer;
+  return client::NoThrow([&]() -> StatusOr<Producer> {
+    MILLRACE_ASSIGN_OR_RETURN(client::Backend::NewProducer made,
+                              impl_->backend->MakeProducer(std::move(o)));
+    Producer producer;
+    producer.impl_ = std::make_unique<Producer::Impl>(
+        Producer::Impl{.producer = std::move(made.producer), .embedded = made.embedded});
+    return producer;
+  });
 }
 
 StatusOr<Consumer> Client::NewConsumer(ConsumerOptions o) const {
-  MILLRACE_ASSIGN_OR_RETURN(auto made, impl_->backend->MakeConsumer(std::move(o)));
-  Consumer consumer;
-  consumer.impl_ = std::make_shared<Consumer::Impl>(Consumer::Impl{.consumer = std::move(made)});
-  return consumer;
+  return client::NoThrow([&]() -> StatusOr<Consumer> {
+    MILLRACE_ASSIGN_OR_RETURN(auto made, impl_->backend->MakeConsumer(std::move(o)));
+    Consumer consumer;
+    consumer.impl_ = std::make_shared<Consumer::Impl>(Consumer::Impl{.consumer = std::move(made)});
+    return consumer;
+  });
 }
 
 Admin Client::admin() const {
@@ -47,23 +52,25 @@ std::string Client::PrometheusText() const {
 }
 
 StatusOr<Client> Open(std::string_view address, ClientOptions o) {
-  constexpr std::string_view kFile = "file:";
-  if (address.starts_with("kafka:"))
-    return MakeError(ErrorId::kUnimplemented,
-                     fmt::format("'{}' needs the kafka component (millrace::kafka), which is not "
-                                 "linked in",
-                                 address));
-  BrokerOptions options;
-  if (address.starts_with(kFile) && address.size() > kFile.size())
-    options.directory = std::string(address.substr(kFile.size()));
-  else if (address != "memory:")
-    return MakeError(ErrorId::kInvalidArgument,
-                     fmt::format("'{}' is no address; there are memory:, file:DIR and "
-                                 "kafka://host:port,...",
-                                 address));
-  options.client = std::move(o);
-  MILLRACE_ASSIGN_OR_RETURN(auto backend, client::EmbeddedBackend::Open(std::move(options)));
-  return Client(std::make_shared<Client::Impl>(Client::Impl{.backend = std::move(backend)}));
+  return client::NoThrow([&]() -> StatusOr<Client> {
+    constexpr std::string_view kFile = "file:";
+    if (address.starts_with("kafka:"))
+      return MakeError(ErrorId::kUnimplemented,
+                       fmt::format("'{}' needs the kafka component (millrace::kafka), which is not "
+                                   "linked in",
+                                   address));
+    BrokerOptions options;
+    if (address.starts_with(kFile) && address.size() > kFile.size())
+      options.directory = std::string(address.substr(kFile.size()));
+    else if (address != "memory:")
+      return MakeError(ErrorId::kInvalidArgument,
+                       fmt::format("'{}' is no address; there are memory:, file:DIR and "
+                                   "kafka://host:port,...",
+                                   address));
+    options.client = std::move(o);
+    MILLRACE_ASSIGN_OR_RETURN(auto backend, client::EmbeddedBackend::Open(std::move(options)));
+    return Client(std::make_shared<Client::Impl>(Client::Impl{.backend = std::move(backend)}));
+  });
 }
 
 }  // namespace millrace

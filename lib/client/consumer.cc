@@ -4,6 +4,7 @@
 
 #include "base/errors.h"
 #include "client/future_state.h"
+#include "client/no_throw.h"
 #include "client/public_impl.h"
 
 namespace millrace {
@@ -33,24 +34,34 @@ Consumer::~Consumer() {
 }
 
 Status Consumer::Subscribe(std::vector<std::string> topics) {
-  const Held held = Hold(impl_);
-  return held == nullptr ? MovedFrom() : held->Subscribe(*this, std::move(topics));
+  return client::NoThrow([&]() -> Status {
+    const Held held = Hold(impl_);
+    return held == nullptr ? MovedFrom() : held->Subscribe(*this, std::move(topics));
+  });
 }
 Status Consumer::SubscribePattern(std::string re2) {
-  const Held held = Hold(impl_);
-  return held == nullptr ? MovedFrom() : held->SubscribePattern(*this, std::move(re2));
+  return client::NoThrow([&]() -> Status {
+    const Held held = Hold(impl_);
+    return held == nullptr ? MovedFrom() : held->SubscribePattern(*this, std::move(re2));
+  });
 }
 Status Consumer::Unsubscribe() {
-  const Held held = Hold(impl_);
-  return held == nullptr ? MovedFrom() : held->Unsubscribe(*this);
+  return client::NoThrow([&]() -> Status {
+    const Held held = Hold(impl_);
+    return held == nullptr ? MovedFrom() : held->Unsubscribe(*this);
+  });
 }
 Status Consumer::Assign(std::vector<TopicPartition> partitions) {
-  return impl_ == nullptr ? MovedFrom() : impl_->consumer->Assign(std::move(partitions));
+  return client::NoThrow([&]() -> Status {
+    return impl_ == nullptr ? MovedFrom() : impl_->consumer->Assign(std::move(partitions));
+  });
 }
 StatusOr<RecordBatch> Consumer::Poll(absl::Duration timeout, std::stop_token stop) {
-  const Held held = Hold(impl_);
-  if (held == nullptr) return MovedFrom();
-  return held->Poll(*this, timeout, stop);
+  return client::NoThrow([&]() -> StatusOr<RecordBatch> {
+    const Held held = Hold(impl_);
+    if (held == nullptr) return MovedFrom();
+    return held->Poll(*this, timeout, stop);
+  });
 }
 void Consumer::Wake() {
   if (impl_ != nullptr) impl_->consumer->Wake();
@@ -58,10 +69,14 @@ void Consumer::Wake() {
 int Consumer::event_fd() const { return impl_ == nullptr ? -1 : impl_->consumer->event_fd(); }
 
 Status Consumer::Commit(absl::Duration timeout) {
-  return impl_ == nullptr ? MovedFrom() : impl_->consumer->Commit(nullptr, timeout);
+  return client::NoThrow([&]() -> Status {
+    return impl_ == nullptr ? MovedFrom() : impl_->consumer->Commit(nullptr, timeout);
+  });
 }
 Status Consumer::Commit(const OffsetMap& next, absl::Duration timeout) {
-  return impl_ == nullptr ? MovedFrom() : impl_->consumer->Commit(&next, timeout);
+  return client::NoThrow([&]() -> Status {
+    return impl_ == nullptr ? MovedFrom() : impl_->consumer->Commit(&next, timeout);
+  });
 }
 Future<OffsetMap> Consumer::CommitAsync() {
   if (impl_ == nullptr) return FutureAccess::Ready<OffsetMap>(MovedFrom());
@@ -76,22 +91,30 @@ void Consumer::MarkDone(const RecordView& r) {
 }
 
 Status Consumer::Seek(const TopicPartition& tp, Offset next) {
-  return impl_ == nullptr ? MovedFrom() : impl_->consumer->Seek(tp, next);
+  return client::NoThrow(
+      [&]() -> Status { return impl_ == nullptr ? MovedFrom() : impl_->consumer->Seek(tp, next); });
 }
 Status Consumer::SeekToBeginning(const std::vector<TopicPartition>& tps) {
-  return impl_ == nullptr ? MovedFrom() : impl_->consumer->SeekToBeginning(tps);
+  return client::NoThrow([&]() -> Status {
+    return impl_ == nullptr ? MovedFrom() : impl_->consumer->SeekToBeginning(tps);
+  });
 }
 Status Consumer::SeekToEnd(const std::vector<TopicPartition>& tps) {
-  return impl_ == nullptr ? MovedFrom() : impl_->consumer->SeekToEnd(tps);
+  return client::NoThrow(
+      [&]() -> Status { return impl_ == nullptr ? MovedFrom() : impl_->consumer->SeekToEnd(tps); });
 }
 Status Consumer::SeekToTime(absl::Time t, const std::vector<TopicPartition>& tps) {
-  return impl_ == nullptr ? MovedFrom() : impl_->consumer->SeekToTime(t, tps);
+  return client::NoThrow([&]() -> Status {
+    return impl_ == nullptr ? MovedFrom() : impl_->consumer->SeekToTime(t, tps);
+  });
 }
 Status Consumer::Pause(const std::vector<TopicPartition>& tps) {
-  return impl_ == nullptr ? MovedFrom() : impl_->consumer->Pause(tps);
+  return client::NoThrow(
+      [&]() -> Status { return impl_ == nullptr ? MovedFrom() : impl_->consumer->Pause(tps); });
 }
 Status Consumer::Resume(const std::vector<TopicPartition>& tps) {
-  return impl_ == nullptr ? MovedFrom() : impl_->consumer->Resume(tps);
+  return client::NoThrow(
+      [&]() -> Status { return impl_ == nullptr ? MovedFrom() : impl_->consumer->Resume(tps); });
 }
 
 std::vector<TopicPartition> Consumer::assignment() const {
@@ -101,34 +124,48 @@ std::optional<Offset> Consumer::position(const TopicPartition& tp) const {
   return impl_ == nullptr ? std::nullopt : impl_->consumer->position(tp);
 }
 StatusOr<OffsetMap> Consumer::Committed(const std::vector<TopicPartition>& tps) {
-  if (impl_ == nullptr) return MovedFrom();
-  return impl_->consumer->Committed(tps);
+  return client::NoThrow([&]() -> StatusOr<OffsetMap> {
+    if (impl_ == nullptr) return MovedFrom();
+    return impl_->consumer->Committed(tps);
+  });
 }
 StatusOr<OffsetMap> Consumer::BeginningOffsets(const std::vector<TopicPartition>& tps) {
-  if (impl_ == nullptr) return MovedFrom();
-  return impl_->consumer->BeginningOffsets(tps);
+  return client::NoThrow([&]() -> StatusOr<OffsetMap> {
+    if (impl_ == nullptr) return MovedFrom();
+    return impl_->consumer->BeginningOffsets(tps);
+  });
 }
 StatusOr<OffsetMap> Consumer::EndOffsets(const std::vector<TopicPartition>& tps) {
-  if (impl_ == nullptr) return MovedFrom();
-  return impl_->consumer->EndOffsets(tps);
+  return client::NoThrow([&]() -> StatusOr<OffsetMap> {
+    if (impl_ == nullptr) return MovedFrom();
+    return impl_->consumer->EndOffsets(tps);
+  });
 }
 StatusOr<std::map<TopicPartition, OffsetAndTime>> Consumer::OffsetsForTimes(
     const std::map<TopicPartition, absl::Time>& when) {
-  if (impl_ == nullptr) return MovedFrom();
-  return impl_->consumer->OffsetsForTimes(when);
+  return client::NoThrow([&]() -> StatusOr<std::map<TopicPartition, OffsetAndTime>> {
+    if (impl_ == nullptr) return MovedFrom();
+    return impl_->consumer->OffsetsForTimes(when);
+  });
 }
 StatusOr<std::map<TopicPartition, int64_t>> Consumer::Lag() {
-  if (impl_ == nullptr) return MovedFrom();
-  return impl_->consumer->Lag();
+  return client::NoThrow([&]() -> StatusOr<std::map<TopicPartition, int64_t>> {
+    if (impl_ == nullptr) return MovedFrom();
+    return impl_->consumer->Lag();
+  });
 }
 StatusOr<std::map<TopicPartition, absl::Duration>> Consumer::LagTime() {
-  if (impl_ == nullptr) return MovedFrom();
-  return impl_->consumer->LagTime();
+  return client::NoThrow([&]() -> StatusOr<std::map<TopicPartition, absl::Duration>> {
+    if (impl_ == nullptr) return MovedFrom();
+    return impl_->consumer->LagTime();
+  });
 }
 
 Status Consumer::Close(absl::Duration timeout) {
-  const Held held = Hold(impl_);
-  return held == nullptr ? MovedFrom() : held->Close(*this, timeout);
+  return client::NoThrow([&]() -> Status {
+    const Held held = Hold(impl_);
+    return held == nullptr ? MovedFrom() : held->Close(*this, timeout);
+  });
 }
 
 }  // namespace millrace

@@ -241,7 +241,7 @@ Status EmbeddedConsumer::Reconcile(Consumer& self) {
     if (const Status status = AddCursors({tp}); status.ok())
       taken.push_back(tp);
     else  // deleted meanwhile; the group will see that, too
-      MILLRACE_LOG(*context_->log, kInfo, status.ToString());
+      MILLRACE_LOG(*context_->log, kInfo, Text(status));
   }
   return Tell(self, &RebalanceListener::OnAssigned, taken);
 }
@@ -250,9 +250,8 @@ Status EmbeddedConsumer::Revoke(Consumer& self, const Partitions& tps) {
   const std::set<TopicPartition> only(tps.begin(), tps.end());
   if (const Status status = CommitAtEnd(&only); !status.ok())
     // The next owner reads from the last commit on: some records twice, none not at all.
-    MILLRACE_LOG(
-        *context_->log, kWarning,
-        fmt::format("committing before partitions are handed over: {}", status.ToString()));
+    MILLRACE_LOG(*context_->log, kWarning,
+                 fmt::format("committing before partitions are handed over: {}", Text(status)));
   const Status told = Tell(self, &RebalanceListener::OnRevoked, tps);
   DropCursors(tps);
   return told;

@@ -93,7 +93,7 @@ void EmbeddedConsumer::Fail(PartitionCursor& cursor, Status status) {
   cursor.resting = true;
   MILLRACE_LOG(
       *context_->log, kError,
-      fmt::format("{}; the partition rests until Seek or Resume", status.ToString()),
+      fmt::format("{}; the partition rests until Seek or Resume", Text(status)),
       {{"topic", cursor.name().topic}, {"partition", std::to_string(cursor.name().partition)}});
   errors_.push_back(std::move(status));
 }

@@ -40,7 +40,7 @@ Context::~Context() {
   }
   const Status closed = Close(options.close_timeout);
   if (!closed.ok())
-    MILLRACE_LOG(*log, kWarning, fmt::format("closing the broker: {}", closed.ToString()));
+    MILLRACE_LOG(*log, kWarning, fmt::format("closing the broker: {}", Text(closed)));
   // After the broker: everything accepted has its answer now, and its callback runs.
   if (callbacks_ != nullptr) callbacks_->Stop();
 }
@@ -83,15 +83,23 @@ void Context::RemoveCloseHook(uint64_t id) {
 
 Status Context::Close(absl::Duration timeout) {
   if (forked()) return usable();
-  if (closed_.exchange(true)) return broker->Close(timeout);
   const absl::Duration deadline = clock->Elapsed() + timeout;
+  if (closed_.exchange(true)) {
+    MutexLock lock(mu_);
+    // Whoever came first sends what lingers; not to be waited for by a callback that it may wait
+    // for.
+    while (!hooks_ended_ && !InsideCallback() && clock->Elapsed() < deadline)
+      hook_done_.WaitWith(mu_, [&](auto& cv, auto& held) { clock->WaitUntil(cv, held, deadline); });
+    if (!hooks_ended_) return absl::OkStatus();
+  }
   for (;;) {
     std::function<void(absl::Duration)> run;
     {
       MutexLock lock(mu_);
       running_hook_ = 0;
       hook_done_.NotifyAll();
-      if (hooks_.empty()) break;
+      hooks_ended_ = hooks_.empty();
+      if (hooks_ended_) break;
       running_hook_ = hooks_.front().id;
       run = std::move(hooks_.front().run);
       hooks_.erase(hooks_.begin());

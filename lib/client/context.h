@@ -71,6 +71,7 @@ class Context {
   std::vector<Hook> hooks_ ABSL_GUARDED_BY(mu_);
   uint64_t last_hook_id_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t running_hook_ ABSL_GUARDED_BY(mu_) = 0;
+  bool hooks_ended_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 // The error for an exception that is being handled (call it in a catch block): callback_threw, with

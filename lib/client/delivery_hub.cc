@@ -1,7 +1,7 @@
 #include "client/delivery_hub.h"
 
 #include <algorithm>
-#include <limits>
+#include <new>
 
 #include <fmt/format.h>
 
@@ -9,6 +9,7 @@
 #include "client/callback_queue.h"
 #include "client/context.h"
 #include "client/lane.h"
+#include "client/no_throw.h"
 
 namespace millrace::client {
 namespace {
@@ -181,6 +182,21 @@ void Adjust(StatusOr<Delivery>& outcome, const StatusOr<broker::Appended>& resul
 
 }  // namespace
 
+namespace {
+
+void Tell(const Completion& completion, const StatusOr<Delivery>& outcome) {
+  const Status no_memory(absl::StatusCode::kResourceExhausted, "");
+  try {
+    if (completion.slot != nullptr) *completion.slot = outcome;
+    if (completion.future != nullptr) completion.future->Set(outcome);
+  } catch (const std::bad_alloc&) {
+    if (completion.slot != nullptr) *completion.slot = no_memory;
+    if (completion.future != nullptr) completion.future->Set(no_memory);
+  }
+}
+
+}  // namespace
+
 void DeliveryHub::Answer(Batch& batch, const StatusOr<broker::Appended>& result) {
   if (batch.answered.exchange(true)) return;
   batch.result_ = result;
@@ -189,25 +205,29 @@ void DeliveryHub::Answer(Batch& batch, const StatusOr<broker::Appended>& result)
       .fetch_add(count, std::memory_order_relaxed);
   // Before anybody is told, who may look at the figures at once.
   if (!batch.has_callbacks) ReleaseSpace(batch);
-  StatusOr<Delivery> outcome = OutcomeOf(batch);
+  StatusOr<Delivery> outcome = NoThrow([&] { return OutcomeOf(batch); });
   for (size_t i = 0; i < count; ++i) {
-    Completion& completion = batch.completions[i];
+    const Completion& completion = batch.completions[i];
     if (completion.callback) continue;
     Adjust(outcome, batch.result_, i, completion.timestamp_ms);
-    if (completion.slot != nullptr) *completion.slot = outcome;
-    if (completion.future != nullptr) completion.future->Set(outcome);
+    Tell(completion, outcome);
   }
   batch.told.store(true, std::memory_order_release);
   BatchRef keep(&batch);
-  if (batch.has_callbacks)
-    options_.executor->Post([ref = keep] { ref->lane->hub().RunCallbacks(*ref); });
+  if (batch.has_callbacks) {
+    try {
+      options_.executor->Post([ref = keep] { ref->lane->hub().RunCallbacks(*ref); });
+    } catch (const std::bad_alloc&) {
+      RunCallbacks(batch);  // accepted means called, here if it must be
+    }
+  }
   if (!batch.has_callbacks || !options_.wait_for_callbacks) Finish(batch);
   if (batch.caller_syncs) NotifyAppended();
 }
 
 void DeliveryHub::RunCallbacks(Batch& batch) {
   const CallbackScope scope(options_.executor.get());
-  StatusOr<Delivery> outcome = OutcomeOf(batch);
+  StatusOr<Delivery> outcome = NoThrow([&] { return OutcomeOf(batch); });
   const absl::Duration now =
       options_.observer != nullptr ? options_.clock->Elapsed() : absl::ZeroDuration();
   for (size_t i = 0; i < batch.completions.size(); ++i) {
@@ -219,7 +239,7 @@ void DeliveryHub::RunCallbacks(Batch& batch) {
       if (completion.callback) completion.callback(outcome);
     } catch (...) {
       options_.metrics->callbacks_threw.fetch_add(1, std::memory_order_relaxed);
-      MILLRACE_LOG(*options_.log, kError, CurrentException("a delivery callback").ToString());
+      MILLRACE_LOG(*options_.log, kError, Text(CurrentException("a delivery callback")));
     }
     // What the callback captured goes now, in the scope that lets its destructor know where it is.
     completion.callback = nullptr;
@@ -306,9 +326,13 @@ void DeliveryHub::WaitUntil(const std::function<bool()>& done,
 // ---- delivery timeout
 
 void DeliveryHub::ArmTimer(absl::Duration when) {
-  broker_->CallAt(when, [weak = weak_from_this()] {
-    if (const auto hub = weak.lock()) hub->Expire();
-  });
+  try {
+    broker_->CallAt(when, [weak = weak_from_this()] {
+      if (const auto hub = weak.lock()) hub->Expire();
+    });
+  } catch (const std::bad_alloc&) {
+    timer_armed_.store(false);  // the next batch tries again
+  }
 }
 
 std::vector<BatchRef> DeliveryHub::Unanswered(absl::Duration due) {

@@ -59,7 +59,9 @@ EmbeddedConsumer::EmbeddedConsumer(std::shared_ptr<Context> context, ConsumerOpt
 }
 
 EmbeddedConsumer::~EmbeddedConsumer() {
-  if (!context_->forked()) context_->RemoveCloseHook(close_hook_);
+  if (context_->forked()) return;
+  context_->RemoveCloseHook(close_hook_);
+  for (const Cursor& cursor : order_) cursor->partition().RemoveListener(bell_.get());
 }
 
 Status EmbeddedConsumer::usable() const {

@@ -40,7 +40,7 @@ EmbeddedProducer::EmbeddedProducer(std::shared_ptr<Context> context, ProducerOpt
       options_(std::move(options)),
       partitioner_(IsDefault(options_.partitioner) ? nullptr : options_.partitioner.get()),
       hub_(std::make_shared<DeliveryHub>(HubOptions(*context_, options_), context_->broker.get())),
-      topics_(context_->broker, hub_, options_) {
+      topics_(std::make_unique<TopicCache>(context_->broker, hub_, options_)) {
   // What lingers is sent before the broker closes; later records are refused.
   close_hook_ = context_->AddCloseHook([this](absl::Duration deadline) {
     CloseLanes();
@@ -53,7 +53,9 @@ EmbeddedProducer::EmbeddedProducer(std::shared_ptr<Context> context, ProducerOpt
 
 EmbeddedProducer::~EmbeddedProducer() {
   if (context_->forked()) {
-    new std::shared_ptr<DeliveryHub>(hub_);  // its locks may be held by threads that are not here
+    // Their locks may be held by threads that are not here.
+    new std::shared_ptr<DeliveryHub>(hub_);
+    static_cast<void>(topics_.release());
     return;
   }
   context_->RemoveCloseHook(close_hook_);
@@ -66,8 +68,7 @@ EmbeddedProducer::~EmbeddedProducer() {
   }
   const Status status = Close(context_->options.close_timeout);
   if (!status.ok())
-    MILLRACE_LOG(*context_->log, kWarning,
-                 fmt::format("destroying a producer: {}", status.ToString()));
+    MILLRACE_LOG(*context_->log, kWarning, fmt::format("destroying a producer: {}", Text(status)));
 }
 
 Status EmbeddedProducer::usable() const {
@@ -130,12 +131,12 @@ void EmbeddedProducer::Observe(ProducerRecord& r, Completion& completion) {
     context_->options.observer->OnSend(r);
   } catch (...) {
     context_->metrics->callbacks_threw.fetch_add(1, std::memory_order_relaxed);
-    MILLRACE_LOG(*context_->log, kError, CurrentException("Observer::OnSend").ToString());
+    MILLRACE_LOG(*context_->log, kError, Text(CurrentException("Observer::OnSend")));
   }
 }
 
 Status EmbeddedProducer::Prepare(ProducerRecord& r, absl::Time now, Placed* out) {
-  MILLRACE_ASSIGN_OR_RETURN(out->topic, topics_.Find(r.topic.str()));
+  MILLRACE_ASSIGN_OR_RETURN(out->topic, topics_->Find(r.topic.str()));
   PreparedRecord& record = out->record;
   record.key = PayloadAccess::View(r.key);
   record.value = PayloadAccess::View(r.value);
@@ -284,18 +285,18 @@ Status EmbeddedProducer::Reserve(size_t bytes, const std::stop_token& stop, bool
 absl::Duration EmbeddedProducer::Drive() const { return context_->Drive(); }
 
 void EmbeddedProducer::FlushLanes() {
-  for (const auto& lane : topics_.Lanes()) lane->Flush();
+  for (const auto& lane : topics_->Lanes()) lane->Flush();
 }
 
 void EmbeddedProducer::CloseLanes() {
-  topics_.Close();
-  for (const auto& lane : topics_.Lanes()) lane->Close();
+  topics_->Close();
+  for (const auto& lane : topics_->Lanes()) lane->Close();
 }
 
 // Where no thread syncs, those who wait for deliveries do; and those without a deadline save the
 // others the way.
 void EmbeddedProducer::DriveSyncs() {
-  for (const auto& lane : topics_.Lanes()) {
+  for (const auto& lane : topics_->Lanes()) {
     const auto& partition = lane->partition();
     if (partition->high_watermark() < partition->log_end())
       partition->SyncTo(partition->log_end()).IgnoreError();  // records are answered with it

@@ -56,7 +56,7 @@ class EmbeddedProducer final : public ProducerBackend {
   const ProducerOptions options_;
   Partitioner* const partitioner_;  // null: the default one, without a virtual call
   const std::shared_ptr<DeliveryHub> hub_;
-  TopicCache topics_;
+  std::unique_ptr<TopicCache> topics_;
   std::atomic<bool> closed_{false};
   uint64_t close_hook_ = 0;
 };

@@ -57,6 +57,8 @@ bool Lane::Add(const PreparedRecord& r, Completion& completion, bool sync) {
   {
     MutexLock lock(mu_);
     if (closed_) return false;
+    // What comes below must not fail once the record is in.
+    if (queue_.capacity() < queue_.size() + 2) queue_.reserve(2 * queue_.size() + 8);
     if (open_ && open_->builder.size_bytes() + r.bytes > settings_.batch_bytes) CloseOpen();
     if (!open_) {
       open_ = hub_->NewBatch(shared_from_this());
@@ -94,6 +96,7 @@ bool Lane::Enqueue(std::span<const BatchRef> batches) {
   {
     MutexLock lock(mu_);
     if (closed_) return false;
+    queue_.reserve(queue_.size() + batches.size() + 2);
     CloseOpen();
     for (const BatchRef& batch : batches) {
       hub_->Register(*batch);
@@ -188,9 +191,7 @@ void Lane::AppendQueued() {
         settings = settings_;
       }
     }
-    if (hand_over)
-      hub_->broker().CallAt(hub_->options().clock->Elapsed(),
-                            [self = shared_from_this()] { self->Flush(); });
+    if (hand_over) FlushLater();
     if (!batch) return;
     AppendOne(*batch, settings);
   }
@@ -224,8 +225,27 @@ void Lane::AppendOne(Batch& batch, const LaneSettings& settings) {
   if (!status.ok()) hub_->Answer(batch, status);
 }
 
+// The record that asked for this is accepted already: where there is no memory for a timer, what
+// the timer is for happens now.
 void Lane::ArmLinger(absl::Duration when) {
-  hub_->broker().CallAt(when, [self = shared_from_this()] { self->OnLinger(); });
+  try {
+    hub_->broker().CallAt(when, [self = shared_from_this()] { self->OnLinger(); });
+  } catch (const std::bad_alloc&) {
+    {
+      MutexLock lock(mu_);
+      linger_armed_ = false;
+    }
+    Flush();
+  }
+}
+
+void Lane::FlushLater() {
+  try {
+    hub_->broker().CallAt(hub_->options().clock->Elapsed(),
+                          [self = shared_from_this()] { self->Flush(); });
+  } catch (const std::bad_alloc&) {
+    Flush();
+  }
 }
 
 void Lane::OnLinger() {

@@ -87,6 +87,7 @@ class Lane : public std::enable_shared_from_this<Lane> {
   void AppendOne(Batch& batch, const LaneSettings& settings);
   void ArmLinger(absl::Duration when);
   void OnLinger();
+  void FlushLater();
 
   const std::shared_ptr<DeliveryHub> hub_;
   const std::shared_ptr<broker::Partition> partition_;

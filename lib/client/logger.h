@@ -10,6 +10,11 @@
 
 namespace millrace::client {
 
+// The error as people read it, without the payload that DetailOf reads.
+inline std::string Text(const Status& status) {
+  return status.ToString(absl::StatusToStringMode::kWithNoExtraData);
+}
+
 using LogFields = std::vector<std::pair<std::string_view, std::string>>;
 
 // Hands lines at or above a level to a sink (stderr when null). Thread-safe.

@@ -1,9 +1,11 @@
 #include "millrace/producer.h"
 
+#include <new>
 #include <utility>
 
 #include "base/errors.h"
 #include "client/embedded_producer.h"
+#include "client/no_throw.h"
 #include "client/public_impl.h"
 
 namespace millrace {
@@ -37,12 +39,17 @@ Status Producer::TrySend(ProducerRecord r, DeliveryCallback done) {
 }
 
 std::vector<StatusOr<Delivery>> Producer::SendAll(std::span<ProducerRecord> rs, SendOptions o) {
-  if (impl_ == nullptr) return std::vector<StatusOr<Delivery>>(rs.size(), MovedFrom());
-  return impl_->producer->SendAll(rs, o);
+  try {
+    if (impl_ == nullptr) return std::vector<StatusOr<Delivery>>(rs.size(), MovedFrom());
+    return impl_->producer->SendAll(rs, o);
+  } catch (const std::bad_alloc&) {
+    return {};  // no memory for the answers; nothing was sent
+  }
 }
 
 Status Producer::Flush(absl::Duration timeout, std::stop_token stop) {
-  return impl_ == nullptr ? MovedFrom() : impl_->producer->Flush(timeout, stop);
+  if (impl_ == nullptr) return MovedFrom();
+  return client::NoThrow([&] { return impl_->producer->Flush(timeout, stop); });
 }
 
 size_t Producer::buffered_bytes() const {
@@ -54,7 +61,8 @@ size_t Producer::buffered_records() const {
 }
 
 Status Producer::Close(absl::Duration timeout) {
-  return impl_ == nullptr ? MovedFrom() : impl_->producer->Close(timeout);
+  if (impl_ == nullptr) return MovedFrom();
+  return client::NoThrow([&] { return impl_->producer->Close(timeout); });
 }
 
 }  // namespace millrace

@@ -169,7 +169,7 @@ Status RunEngine::Bury(const Task& task, const Status& error) {
     const auto [name, value] = r.header(i);
     letter.headers.emplace_back(name, value);
   }
-  letter.headers.emplace_back("millrace.error", error.ToString());
+  letter.headers.emplace_back("millrace.error", Text(error));
   letter.headers.emplace_back("millrace.topic", r.topic());
   letter.headers.emplace_back("millrace.partition", std::to_string(r.partition()));
   letter.headers.emplace_back("millrace.offset", std::to_string(r.offset()));
@@ -179,7 +179,7 @@ Status RunEngine::Bury(const Task& task, const Status& error) {
                                                world_.dead_letter_topic));
   MILLRACE_LOG(*world_.log, kWarning,
                fmt::format("{}: failed {} times, now in '{}': {}", Label(r), options_.max_attempts,
-                           world_.dead_letter_topic, error.ToString()));
+                           world_.dead_letter_topic, Text(error)));
   return absl::OkStatus();
 }
 

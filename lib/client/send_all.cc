@@ -7,6 +7,7 @@
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "client/embedded_producer.h"
+#include "client/no_throw.h"
 #include "client/payload.h"
 
 namespace millrace::client {
@@ -22,7 +23,7 @@ class EmbeddedProducer::Call {
       : producer_(producer), options_(options), answers_(answers) {}
 
   void Add(ProducerRecord& r, size_t index, absl::Time now) {
-    Status status = TryAdd(r, index, now);
+    Status status = NoThrow([&] { return TryAdd(r, index, now); });
     if (!status.ok()) answers_[index] = std::move(status);
   }
   // Appends what was gathered, and waits for every answer.
@@ -36,9 +37,11 @@ class EmbeddedProducer::Call {
   };
 
   Status TryAdd(ProducerRecord& r, size_t index, absl::Time now);
+  void Put(const Placed& placed, Completion completion);
   Group& GroupOf(const Placed& placed);
   Status Reserve(size_t bytes);
-  void Refuse(const Group& group);
+  Status Join(const Group& group);
+  void Refuse(const Group& group, const Status& why);
 
   EmbeddedProducer& producer_;
   const SendOptions& options_;
@@ -55,6 +58,18 @@ Status EmbeddedProducer::Call::TryAdd(ProducerRecord& r, size_t index, absl::Tim
   MILLRACE_RETURN_IF_ERROR(producer_.Prepare(r, now, &placed));
   MILLRACE_RETURN_IF_ERROR(Reserve(placed.record.charge));
   producer_.hub_->CountRecord();
+  completion.slot = &answers_[index];
+  completion.timestamp_ms = placed.record.timestamp_ms;
+  try {
+    Put(placed, std::move(completion));
+  } catch (const std::bad_alloc&) {
+    producer_.hub_->Release(placed.record.charge, 1);
+    throw;
+  }
+  return absl::OkStatus();
+}
+
+void EmbeddedProducer::Call::Put(const Placed& placed, Completion completion) {
   Group& group = GroupOf(placed);
   if (group.batches.empty() ||
       group.batches.back()->builder.size_bytes() + placed.record.bytes > group.batch_bytes) {
@@ -65,13 +80,15 @@ Status EmbeddedProducer::Call::TryAdd(ProducerRecord& r, size_t index, absl::Tim
     group.batches.back()->sync = options_.sync;
   }
   Batch& batch = *group.batches.back();
-  completion.slot = &answers_[index];
-  completion.timestamp_ms = placed.record.timestamp_ms;
   batch.completions.push_back(std::move(completion));
-  batch.builder.Append(placed.record.timestamp_ms, placed.record.key, placed.record.value,
-                       placed.record.headers);
+  try {
+    batch.builder.Append(placed.record.timestamp_ms, placed.record.key, placed.record.value,
+                         placed.record.headers);
+  } catch (const std::bad_alloc&) {
+    batch.completions.pop_back();
+    throw;
+  }
   batch.charged_bytes += placed.record.charge;
-  return absl::OkStatus();
 }
 
 EmbeddedProducer::Call::Group& EmbeddedProducer::Call::GroupOf(const Placed& placed) {
@@ -103,20 +120,22 @@ Status EmbeddedProducer::Call::Reserve(size_t bytes) {
   return producer_.Reserve(bytes, options_.stop, true);
 }
 
-// The lane was closed before its batches could join it: the producer was, or the topic changed.
-void EmbeddedProducer::Call::Refuse(const Group& group) {
-  const Status usable = producer_.usable();
-  const TopicPartition& name = group.lane->partition()->name();
-  const Status status =
-      !usable.ok()
-          ? usable
-          : MakeError(ErrorId::kUnknownTopic,
-                      fmt::format("topic '{}' was deleted or changed meanwhile", name.topic),
-                      {.topic = name.topic, .partition = name.partition});
+void EmbeddedProducer::Call::Refuse(const Group& group, const Status& why) {
   for (const BatchRef& batch : group.batches) {
-    for (const Completion& completion : batch->completions) *completion.slot = status;
+    for (const Completion& completion : batch->completions) *completion.slot = why;
     producer_.hub_->Release(batch->charged_bytes, batch->completions.size());
+    batch->completions.clear();
   }
+}
+
+// Its lane was closed before the batches could join it: the producer was, or the topic changed.
+Status EmbeddedProducer::Call::Join(const Group& group) {
+  if (group.lane->Enqueue(group.batches)) return absl::OkStatus();
+  MILLRACE_RETURN_IF_ERROR(producer_.usable());
+  const TopicPartition& name = group.lane->partition()->name();
+  return MakeError(ErrorId::kUnknownTopic,
+                   fmt::format("topic '{}' was deleted or changed meanwhile", name.topic),
+                   {.topic = name.topic, .partition = name.partition});
 }
 
 void EmbeddedProducer::Call::FinishRound() {
@@ -124,8 +143,9 @@ void EmbeddedProducer::Call::FinishRound() {
   groups.swap(groups_);
   index_.clear();
   for (Group& group : groups) {
-    if (group.lane->Enqueue(group.batches)) continue;
-    Refuse(group);
+    const Status joined = NoThrow([&] { return Join(group); });
+    if (joined.ok()) continue;
+    Refuse(group, joined);
     group.batches.clear();
   }
   // Appended by this thread, or by the one that was at it: then the write is waited for. The sync
