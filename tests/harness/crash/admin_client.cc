@@ -73,8 +73,14 @@ class AdminClient {
   }
 
   void ChangeConfig() {
-    const Status status = client_.admin().SetTopicConfig(
+    Status status = client_.admin().SetTopicConfig(
         kOrders, {{"segment.bytes", fmt::format("{}", plan_.segment_bytes)}});
+    // Old segments go at once, or get another name first.
+    if (status.ok()) {
+      status = client_.admin().SetTopicConfig(
+          kTrimmed, {{"segment.bytes", fmt::format("{}", plan_.segment_bytes)},
+                     {"file.delete.delay.ms", rng_.OneIn(2) ? "0" : "60000"}});
+    }
     if (!status.ok()) pipe_.Wrong(fmt::format("SetTopicConfig: {}", status.ToString()));
   }
 

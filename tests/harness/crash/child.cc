@@ -53,7 +53,7 @@ int Main(int argc, char** argv) {
                                           .flush = plan.flush,
                                           .flush_interval = plan.flush_interval,
                                           .background_threads = plan.background_threads,
-                                          .client = {.log_level = LogLevel::kError}});
+                                          .client = {.log_level = LogLevel::kOff}});
   if (!broker.ok()) {
     pipe.Wrong(fmt::format("Broker::Open: {}", broker.status().ToString()));
     return 3;

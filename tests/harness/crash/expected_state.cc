@@ -73,8 +73,9 @@ void ExpectedState::Add(const Op& op) {
       return;
     case OpKind::kCommit:
       for (const OffsetOf& entry : op.offsets) {
-        int64_t& least = committed_[{op.group, entry.key}].least;
-        least = std::max(least, entry.offset);
+        CommittedOffset& committed = committed_[{op.group, entry.key}];
+        committed.least = std::max(committed.least, entry.offset);
+        committed.parted_at.reset();
       }
       return;
     case OpKind::kCommitted:
@@ -143,8 +144,6 @@ void ExpectedState::SeeGroupPoll(const Op& op) {
                     [&](const auto& entry) { return entry.second == op.group; }) == 1;
   int32_t last_key = -1;
   for (const Item& item : op.items) {
-    int64_t& most = committed_[{op.group, item.key}].most;
-    if (op.group == kAutomatic) most = std::max(most, item.offset + 1);
     if (std::exchange(last_key, item.key) == item.key) continue;
     const auto resume = resume_at_.find({op.group, item.key});
     if (resume == resume_at_.end()) continue;
@@ -163,17 +162,19 @@ void ExpectedState::SeeCommitted(const Op& op) {
       Lost("group {}, {}: offset {} is committed, but {} was accepted", op.group,
            names_.NameOf(entry.key), entry.offset, committed.least);
     }
-    if (entry.offset > committed.most) {
+    // What the automatic group had read when it was cut short is not known to the last record.
+    if (entry.offset > committed.most && op.group != kAutomatic) {
       Wrong("group {}, {}: offset {} is committed, but at most {} was asked for", op.group,
             names_.NameOf(entry.key), entry.offset, committed.most);
     }
     // The directory was recovered: what did not happen by now never will.
-    committed = {entry.offset, entry.offset};
+    committed.least = committed.most = entry.offset;
     const Partition& partition = At(entry.key);
-    const int64_t end = partition.log.empty() ? 0 : partition.log.rbegin()->first + 1;
-    // Where a power cut took records that the group had read, it goes on at the new end or before.
-    if (entry.offset > end) continue;
-    resume_at_[{op.group, entry.key}] = std::max(entry.offset, partition.log_start);
+    if (entry.offset > partition.end() || committed.parted_at) {
+      committed.parted_at = std::min(committed.parted_at.value_or(entry.offset), partition.end());
+      committed.least = *committed.parted_at;
+    }
+    resume_at_[{op.group, entry.key}] = std::max(committed.least, partition.log_start);
   }
 }
 

@@ -63,10 +63,16 @@ class ExpectedState {
     int64_t visible_end = 0;           // one past what a client has read
     int64_t durable_end = 0;           // likewise, where visible means durable
     std::vector<check::Item> reading;  // the one that is under way
+
+    // As the last reading found it.
+    int64_t end() const { return log.empty() ? log_start : log.rbegin()->first + 1; }
   };
   struct CommittedOffset {
     int64_t least = -1;  // accepted, or read from a recovered directory
     int64_t most = -1;   // asked for
+    // A power cut took records below the committed offset. Until the group commits anew it goes on
+    // from where the log had ended then.
+    std::optional<int64_t> parted_at = {};
   };
   struct Topic {
     bool may_exist = false;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include <absl/time/time.h>
@@ -52,6 +53,7 @@ class Uncommitted : public RebalanceListener {
     if (plan_.lie == Lie::kCommitFirst) {
       op.type = OpType::kOk;
       pipe_.Write(op);
+      std::this_thread::sleep_for(kLieLasts);
     }
     const Status status = consumer.Commit(next);
     const bool refused = IsLostMembership(status);

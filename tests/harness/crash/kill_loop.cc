@@ -3,8 +3,6 @@
 //   kill_loop --child PROGRAM [--seed S] [--cycles N] [--dir WORK] [--lie LIE] [--self-test 1]
 // Without --cycles the environment's MILLRACE_KILL_CYCLES says how many. --self-test lets the child
 // lie in every way it knows, and succeeds when each lie is noticed.
-#include <unistd.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
@@ -18,6 +16,7 @@
 #include "harness/crash/witness.h"
 #include "harness/support/arguments.h"
 #include "harness/support/rng.h"
+#include "harness/support/work_directory.h"
 
 namespace millrace::harness {
 namespace {
@@ -30,7 +29,8 @@ constexpr uint64_t kWantedHits = 20;
 
 struct Settings {
   std::string child;
-  std::string work;
+  std::string memory;  // where three of four directories lie: syncs are quick there
+  std::string disk;    // and where the others do
   std::string lie = "none";
   uint64_t seed = 1;
   uint64_t cycles = kDefaultCycles;
@@ -46,13 +46,13 @@ class KillLoop {
  public:
   explicit KillLoop(Settings settings) : settings_(std::move(settings)), rng_(settings_.seed) {
     for (const KillPointInfo& info : kAllKillPoints) points_.push_back({info.name});
-    // More cycles need a kill at a point than at a moment: the points are many.
   }
 
   // Stops at the first directory that is not right.
   Totals Run(bool quiet) {
     for (int number = 0; totals_.checked < settings_.cycles && IsClean(); ++number) {
-      UseDirectory(fmt::format("{}/{}", settings_.work, number), quiet);
+      const std::string& work = number % 4 == 3 ? settings_.disk : settings_.memory;
+      UseDirectory(fmt::format("{}/{}", work, number), quiet);
     }
     return totals_;
   }
@@ -72,13 +72,13 @@ class KillLoop {
   struct Point {
     std::string_view name;
     uint64_t hits = 0;
+    uint64_t tries = 0;
     int64_t most = 1;  // the largest count that a run was seen to reach, about
   };
 
   void UseDirectory(const std::string& directory, bool quiet) {
     Witness witness(/*use_checker=*/true);
     ChildCommand command{.program = settings_.child, .directory = directory, .lie = settings_.lie};
-    std::filesystem::create_directories(settings_.work);
     uint64_t kills = 0;
     for (int run = 0; run < kRunsPerDirectory; ++run) {
       command.seed = rng_.Next() >> 1;
@@ -107,12 +107,15 @@ class KillLoop {
     Point* point = nullptr;
     const uint64_t dice = rng_.Below(100);
     if (dice < 60 && !points_.empty()) {
-      // Those that were hit least come first, so that none is forgotten.
-      point = &*std::min_element(points_.begin(), points_.end(),
-                                 [](const auto& a, const auto& b) { return a.hits < b.hits; });
-      if (rng_.OneIn(2)) point = &rng_.Pick(points_);
+      // Those that were hit least come first, but none that is hard to reach starves the others.
+      point = &*std::min_element(points_.begin(), points_.end(), [](const auto& a, const auto& b) {
+        return 3 * a.hits + a.tries < 3 * b.hits + b.tries;
+      });
+      ++point->tries;
       command.kill_point = point->name;
       command.kill_count = rng_.Between(1, point->most);
+    } else if (dice < 80) {
+      plan.lines_after_ready = 1 + rng_.Below(150);
     } else if (dice < 90) {
       plan.after_ready = std::chrono::microseconds(rng_.Below(12'000));
     } else {
@@ -177,16 +180,19 @@ int Main(int argc, char** argv) {
   settings.seed = arguments.Number("seed", arguments.FromEnvironment("MILLRACE_KILL_SEED", 1));
   settings.cycles =
       arguments.Number("cycles", arguments.FromEnvironment("MILLRACE_KILL_CYCLES", kDefaultCycles));
-  settings.work = arguments.Text(
-      "dir", fmt::format("{}/millrace-kill-loop-{}",
-                         std::filesystem::temp_directory_path().string(), ::getpid()));
+  const std::string work = arguments.Text("dir", "");
   settings.lie = arguments.Text("lie", "none");
   const bool self_test = arguments.Number("self-test", 0) != 0;
   arguments.RefuseOthers();
   if (settings.child.empty()) Fatal("--child is needed");
+  settings.memory = work.empty() ? MakeWorkDirectory("kill-loop") : work;
+  settings.disk = work.empty() ? MakeWorkDirectory("kill-loop", Place::kDisk) : work;
   std::cout << fmt::format("seed={} cycles={}\n", settings.seed, settings.cycles) << std::flush;
   const int result = self_test ? RunSelfTest(settings) : RunKillLoop(settings);
-  if (result == 0) std::filesystem::remove_all(settings.work);
+  if (result == 0) {
+    std::filesystem::remove_all(settings.memory);
+    std::filesystem::remove_all(settings.disk);
+  }
   return result;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -17,6 +18,9 @@ enum class Lie {
   kCommitFirst,  // says that offsets are committed before it commits them
   kSwap,         // sends two records in the other order than it says
 };
+
+// How long a lie about what is done stays one, so that a kill has a chance to come in between.
+inline constexpr std::chrono::milliseconds kLieLasts{1};
 
 // Of runs with Flush::kInterval.
 inline constexpr absl::Duration kFlushInterval = absl::Milliseconds(5);

@@ -35,17 +35,20 @@ bool WatchChild(ChildProcess& child, const CutPlan& plan, Witness& witness) {
   const auto patience_ends = start + kPatience;
   auto cut_at = patience_ends;
   if (plan.after_start) cut_at = start + *plan.after_start;
-  bool ready = false;
+  std::optional<uint64_t> lines_left;
   std::string line;
   for (;;) {
     const auto outcome = child.ReadLine(cut_at, &line);
     if (outcome == ChildProcess::Outcome::kEnd) return false;
     if (outcome == ChildProcess::Outcome::kLine) {
+      const bool was_ready = witness.ready();
       witness.Add(line);
-      if (!ready && witness.ready() && plan.after_ready) {
-        cut_at = SteadyClock::now() + *plan.after_ready;
+      if (witness.ready() && !was_ready) {
+        lines_left = plan.lines_after_ready;
+        if (plan.after_ready) cut_at = SteadyClock::now() + *plan.after_ready;
+      } else if (lines_left && --*lines_left == 0) {
+        return true;
       }
-      ready = witness.ready();
     }
     if (SteadyClock::now() < cut_at) continue;
     if (cut_at < patience_ends) return true;
@@ -61,7 +64,8 @@ void FinishChild(ChildProcess& child, Witness& witness) {
     witness.Add(line);
   }
   const int status = child.Wait();
-  if (status != 0 && !child.WasKilled()) {
+  // Under a power cut it may have ended by itself, with errors.
+  if (status != 0 && !child.WasKilled() && !witness.power_was_cut()) {
     witness.Wrong(fmt::format("the child ended with {}", child.HowItEnded()));
   }
   witness.RunIsOver();

@@ -9,10 +9,13 @@
 
 namespace millrace::harness {
 
-// When a run of the child is cut short, by whom ever.
+// When a run of the child is cut short: at the first of these that comes.
 struct CutPlan {
-  std::optional<SteadyClock::duration> after_start;
-  std::optional<SteadyClock::duration> after_ready;  // it has read everything and begins to work
+  std::optional<SteadyClock::duration> after_start = {};
+  // From when it has read everything and begins to work. A count of lines finds the child at work
+  // on a slow machine, too.
+  std::optional<SteadyClock::duration> after_ready = {};
+  std::optional<uint64_t> lines_after_ready = {};
 };
 
 // The command line of the child.

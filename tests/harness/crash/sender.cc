@@ -1,5 +1,6 @@
 #include "harness/crash/sender.h"
 
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -72,6 +73,7 @@ void Sender::SendWithCallbacks(std::string_view topic, const std::vector<Planned
       ack.process = process_;
       ack.AddSend({pipe_.KeyOf(topic, partition), -1, id, 0});
       pipe_.Write(ack);
+      std::this_thread::sleep_for(kLieLasts);
     }
     const int copies = plan_.lie == Lie::kSendTwice && rng_.OneIn(20) ? 2 : 1;
     for (int copy = 0; copy < copies; ++copy) {

@@ -82,8 +82,21 @@ bool ReadToTheEnds(Consumer& consumer, const OffsetMap& ends, int64_t process, H
   return true;
 }
 
+void WriteFinal(const OffsetMap& begins, const OffsetMap& ends, int64_t process,
+                HistoryPipe& pipe) {
+  Op final;
+  final.type = OpType::kOk;
+  final.kind = OpKind::kFinal;
+  final.process = process;
+  final.offsets = pipe.ToOffsets(ends);
+  final.seeks = pipe.ToOffsets(begins);
+  pipe.Write(final);
+}
+
 void ReadPartitions(const Client& client, const std::vector<TopicPartition>& partitions,
                     HistoryPipe& pipe) {
+  // No topic was made yet: that, too, is a whole reading.
+  if (partitions.empty()) return WriteFinal({}, {}, pipe.NewProcess(), pipe);
   StatusOr<Consumer> consumer = client.NewConsumer({.max_poll_records = 2'000});
   if (!consumer.ok())
     return pipe.Wrong(fmt::format("NewConsumer: {}", consumer.status().ToString()));
@@ -98,13 +111,7 @@ void ReadPartitions(const Client& client, const std::vector<TopicPartition>& par
   const int64_t process = pipe.NewProcess();
   WriteAssign(*begins, process, pipe);
   if (!ReadToTheEnds(*consumer, *ends, process, pipe)) return;
-  Op final;
-  final.type = OpType::kOk;
-  final.kind = OpKind::kFinal;
-  final.process = process;
-  final.offsets = pipe.ToOffsets(*ends);
-  final.seeks = pipe.ToOffsets(*begins);
-  pipe.Write(final);
+  WriteFinal(*begins, *ends, process, pipe);
 }
 
 void ReadCommitted(const Client& client, std::string_view group,
@@ -132,7 +139,6 @@ void ReadCommitted(const Client& client, std::string_view group,
 
 void ReadEverything(const Client& client, HistoryPipe& pipe) {
   const std::vector<TopicPartition> partitions = AllPartitions(client, pipe);
-  if (partitions.empty()) return;
   ReadPartitions(client, partitions, pipe);
   ReadCommitted(client, kWorkers, partitions, pipe);
   ReadCommitted(client, kAutomatic, partitions, pipe);

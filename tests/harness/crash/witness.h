@@ -27,6 +27,7 @@ class Witness {
   // What is read of the child from now on may have happened after the power cut, and only what it
   // had set out to do still matters.
   void PowerWasCut();
+  bool power_was_cut() const { return cut_; }  // in this run
   void Wrong(std::string_view what);
 
   void Finish();
@@ -51,7 +52,7 @@ class Witness {
   std::vector<std::string> problems_;
   uint64_t wrong_ = 0;
   bool ready_ = false;
-  bool cut_ = false;  // in this run
+  bool cut_ = false;
 };
 
 }  // namespace millrace::harness

@@ -17,7 +17,7 @@ class Findings {
   void Expect(bool holds, std::string_view what, std::string_view found = "") {
     ++checked_;
     if (holds) return;
-    ++wrong_;
+    if (++wrong_ > kMaxPrinted) return;  // one cause often has many effects
     std::cout << fmt::format("  WRONG: {}{}{}\n", what, found.empty() ? "" : ": ", found)
               << std::flush;
   }
@@ -50,6 +50,7 @@ class Findings {
   }
 
  private:
+  static constexpr uint64_t kMaxPrinted = 10;
   uint64_t checked_ = 0;
   uint64_t lost_ = 0;
   uint64_t wrong_ = 0;

@@ -12,7 +12,7 @@
 #include "harness/disk/findings.h"
 #include "harness/disk/topic_ledger.h"
 #include "harness/support/fatal.h"
-#include "harness/support/loop_mount.h"
+#include "harness/support/work_directory.h"
 #include "millrace/broker.h"
 
 namespace millrace::harness {

@@ -1,7 +1,9 @@
 #include "harness/disk/topic_ledger.h"
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
+#include <vector>
 
 #include <absl/time/time.h>
 #include <fmt/format.h>
@@ -40,56 +42,72 @@ Status TopicLedger::SendUntilFailure(Producer& producer, size_t size, int64_t mo
   return absl::OkStatus();
 }
 
+namespace {
+
+// Reads all of the partition. Not OK: it could not be read to its end; what came before is in
+// `out`.
+Status ReadAll(const Client& client, const TopicPartition& tp, Offset* begin,
+               std::vector<std::pair<Offset, std::string>>* out) {
+  StatusOr<Consumer> consumer = client.NewConsumer();
+  if (!consumer.ok()) return consumer.status();
+  if (const Status status = consumer->Assign({tp}); !status.ok()) return status;
+  if (const Status status = consumer->SeekToBeginning(); !status.ok()) return status;
+  const StatusOr<OffsetMap> begins = consumer->BeginningOffsets({tp});
+  const StatusOr<OffsetMap> ends = consumer->EndOffsets({tp});
+  if (!begins.ok()) return begins.status();
+  if (!ends.ok()) return ends.status();
+  *begin = begins->at(tp);
+  for (Offset next = *begin; next < ends->at(tp);) {
+    const StatusOr<RecordBatch> batch = consumer->Poll(absl::Seconds(20));
+    if (!batch.ok()) return batch.status();
+    if (batch->empty()) return absl::DeadlineExceededError("no record comes before the end");
+    for (const RecordView& record : *batch) {
+      out->emplace_back(record.offset(), record.value().str());
+      next = record.offset() + 1;
+    }
+  }
+  return absl::OkStatus();
+}
+
+int64_t IdOf(std::string_view value) {
+  int64_t id = -1;
+  std::from_chars(value.data(), value.data() + std::min(value.size(), kDigits), id);
+  return id;
+}
+
+}  // namespace
+
 TopicLedger::Comparison TopicLedger::Compare(const Client& client) const {
   Comparison result;
-  const auto wrong = [&](std::string what) {
-    ++result.wrong;
-    if (result.first_problem.empty()) result.first_problem = std::move(what);
+  const auto note = [&](std::string problem) {
+    if (result.first_problem.empty()) result.first_problem = std::move(problem);
   };
-  const TopicPartition tp{topic_, 0};
-  StatusOr<Consumer> consumer = client.NewConsumer();
-  Status status = consumer.status();
-  if (status.ok()) status = consumer->Assign({tp});
-  if (status.ok()) status = consumer->SeekToBeginning();
-  if (!status.ok()) {
-    wrong(status.ToString());
-    return result;
-  }
-  const StatusOr<OffsetMap> begin = consumer->BeginningOffsets({tp});
-  const StatusOr<OffsetMap> end = consumer->EndOffsets({tp});
-  if (!begin.ok() || !end.ok()) {
-    wrong("the ends of the log cannot be told");
-    return result;
+  Offset begin = 0;
+  std::vector<std::pair<Offset, std::string>> records;
+  if (const Status status = ReadAll(client, {topic_, 0}, &begin, &records); !status.ok()) {
+    ++result.wrong;
+    note(status.ToString());
   }
   std::map<Offset, int64_t> found;
   std::set<int64_t> ids;
-  for (Offset next = begin->at(tp); next < end->at(tp);) {
-    const StatusOr<RecordBatch> batch = consumer->Poll(absl::Seconds(20));
-    if (!batch.ok() || batch->empty()) {
-      wrong(batch.ok() ? "no record comes, but the end is not reached" : batch.status().ToString());
-      return result;
+  Offset expected = begin;
+  for (const auto& [offset, value] : records) {
+    const int64_t id = IdOf(value);
+    const bool right = sent_.contains(id) && value == ValueOf(id, value.size());
+    if (!right || !ids.insert(id).second || offset != expected) {
+      ++result.wrong;
+      note(fmt::format("offset {} (wanted {}): not a record that was sent, or twice", offset,
+                       expected));
     }
-    for (const RecordView& record : *batch) {
-      const std::string_view value = record.value().str();
-      int64_t id = -1;
-      std::from_chars(value.data(), value.data() + std::min(value.size(), kDigits), id);
-      if (record.offset() != next)
-        wrong(fmt::format("offset {} follows {}", record.offset(), next));
-      if (!sent_.contains(id) || value != ValueOf(id, value.size()) || !ids.insert(id).second) {
-        wrong(fmt::format("offset {}: not a record that was sent, or twice", record.offset()));
-      }
-      found[record.offset()] = id;
-      next = record.offset() + 1;
-      ++result.read;
-    }
+    found[offset] = id;
+    expected = offset + 1;
   }
+  result.read = records.size();
   for (const auto& [offset, id] : acknowledged_) {
     const auto place = found.find(offset);
-    if (offset < begin->at(tp) || (place != found.end() && place->second == id)) continue;
+    if (offset < begin || (place != found.end() && place->second == id)) continue;
     ++result.lost;
-    if (result.first_problem.empty()) {
-      result.first_problem = fmt::format("record {} was acknowledged at offset {}", id, offset);
-    }
+    note(fmt::format("record {} was acknowledged at offset {}", id, offset));
   }
   return result;
 }

@@ -15,14 +15,18 @@
 #include "harness/disk/topic_ledger.h"
 #include "harness/support/fatal.h"
 #include "harness/support/loop_mount.h"
+#include "harness/support/work_directory.h"
 #include "millrace/broker.h"
 
 namespace millrace::harness {
 namespace {
 
 constexpr char kHarness[] = "write-back-failure";
-constexpr size_t kRecordBytes = 16'000;
-constexpr int64_t kMoreThanFits = 10'000;
+constexpr int64_t kMoreThanFits = 20'000;
+// Each append must write one whole page of the device, or the device itself would lie: the loop
+// driver of Linux 6.18 answers a write that only partly fits its file as a success. With 61 bytes
+// of batch header and 9 of the record, such a value makes a batch of 4096.
+constexpr size_t kRecordBytes = 4'026;
 
 class WriteBackFailure {
  public:
@@ -45,10 +49,10 @@ class WriteBackFailure {
 
     // From here on the device works, but the page cache still shows what it never got.
     GiveRoom();
-    const uint64_t before = ReadAgain("through the old mount");
+    const uint64_t before = ReadAgain("through the old mount", false);
     mount_.Unmount();
     mount_.Mount();
-    const uint64_t after = ReadAgain("through a new mount");
+    const uint64_t after = ReadAgain("through a new mount", true);
     findings_.Expect(before == kCouldNotOpen || before == after,
                      "both mounts must show the same records",
                      fmt::format("{} and {}", before, after));
@@ -69,10 +73,14 @@ class WriteBackFailure {
     if (!producer.ok()) return findings_.ExpectOk(producer.status(), "making a producer");
     const Status status = log_.SendUntilFailure(*producer, kRecordBytes, kMoreThanFits);
     findings_.Expect(!status.ok(), "a sync must fail before the image is full");
+    findings_.Expect(!IsRetriable(status), "after a failed sync no retry can help",
+                     status.ToString());
     const auto detail = DetailOf(status);
     findings_.Expect(detail && detail->persistence == Persistence::kPossiblyPersisted,
                      "what failed at the sync may be there", status.ToString());
     std::cout << fmt::format("  after {} records: {}\n", log_.acknowledged(), status.ToString());
+    const std::string file = mount_.path() + "/data/log-0/00000000000000000000.log";
+    if (std::filesystem::file_size(file) % 4'096 != 0) Fatal("{}: holds no whole pages", file);
   }
 
   void NothingIsAcknowledgedAnyMore(Broker& broker) {
@@ -95,13 +103,15 @@ class WriteBackFailure {
   }
 
   // How many records a new opening shows.
-  uint64_t ReadAgain(std::string_view how) {
+  uint64_t ReadAgain(std::string_view how, bool is_new_mount) {
     auto broker = Open();
     std::cout << fmt::format("  opening {}: {}\n", how, broker.status().ToString()) << std::flush;
     if (!broker.ok()) return kCouldNotOpen;
     findings_.ExpectComplete(log_, broker->client(), how);
     const uint64_t read = log_.Compare(broker->client()).read;
-    findings_.ExpectOk(broker->Close(), "closing");
+    // The old mount may still answer with the failure of then.
+    const Status closed = broker->Close();
+    if (is_new_mount) findings_.ExpectOk(closed, "closing");
     return read;
   }
 

@@ -73,14 +73,6 @@ int Skip(const std::string& what_is_missing) {
   return 1;
 }
 
-std::string MakeWorkDirectory(const std::string& name) {
-  const bool memory = ::access("/dev/shm", W_OK) == 0;
-  const std::string base = memory ? "/dev/shm" : std::filesystem::temp_directory_path().string();
-  std::string path = fmt::format("{}/millrace-{}-XXXXXX", base, name);
-  if (::mkdtemp(path.data()) == nullptr) Fatal("{}: {}", path, std::strerror(errno));
-  return path;
-}
-
 LoopMount::LoopMount(Options options) : options_(std::move(options)) {
   std::filesystem::create_directories(options_.mount_point);
   MakeFileSystem();
@@ -103,7 +95,7 @@ void LoopMount::MakeFileSystem() {
   // ext4 without lazy initialisation: the kernel would go on writing tables in the background.
   const std::string command =
       options_.kind == Kind::kExt4
-          ? fmt::format("mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 {}",
+          ? fmt::format("mkfs.ext4 -q -F -b 4096 -E lazy_itable_init=0,lazy_journal_init=0 {}",
                         options_.image)
           : fmt::format("mkfs.xfs -q -f {}", options_.image);
   if (std::system(command.c_str()) != 0) Fatal("{} failed", command);

@@ -53,7 +53,4 @@ void HideMounts();
 int Skip(const std::string& what_is_missing);
 inline constexpr int kSkipped = 77;
 
-// A place for images: memory if there is any, since the tests sync a lot.
-std::string MakeWorkDirectory(const std::string& name);
-
 }  // namespace millrace::harness
