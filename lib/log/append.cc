@@ -48,7 +48,7 @@ StatusOr<AppendResult> PartitionLog::Impl::Append(std::span<std::byte> batch,
   MILLRACE_RETURN_IF_ERROR(CheckBatch(batch, header, verified));
   // Whoever never asks for a sync still has its closed segments synced.
   if (closing_count.load(std::memory_order_relaxed) >= kMaxClosingSegments)
-    MILLRACE_RETURN_IF_ERROR(SyncTo(log_end.load(std::memory_order_acquire)));
+    MILLRACE_RETURN_IF_ERROR(FinishClosedSegments());
   MutexLock lock(append_mu_);
   return AppendLocked(batch, header, request);
 }
@@ -106,8 +106,6 @@ Status PartitionLog::Impl::EnterEpoch(int32_t epoch, Offset start) {
                                  latest_epoch_seen));
   }
   EpochCache epochs = view()->epochs;
-  // Not at the log start: what its segment holds below is still scanned, and has its epochs.
-  epochs.CutFront(view()->segments.front()->base_offset);
   epochs.Assign(epoch, start);
   const std::string text = epochs.Format();
   // Durable before the first batch of the epoch: else a power cut could leave batches of an epoch

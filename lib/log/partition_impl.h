@@ -68,6 +68,7 @@ struct PartitionLog::Impl {
   Status AdoptRecord(const PartitionRecord& record);
   StatusOr<std::shared_ptr<View>> AdoptSegments(const PartitionRecord& record);
   void AdoptMark(const PartitionRecord& record);
+  Status PruneEpochs();
   // Syncs everything and answers what the manifest says of the partition.
   StatusOr<PartitionRecord> CloseCleanly();
 
@@ -96,10 +97,14 @@ struct PartitionLog::Impl {
   void TakeTurn();
   void GiveTurn();
   Status SyncAll();  // with the turn
-  Status FinishSegment(const Closing& closing);
+  Status SyncClosedLog(const Closing& full, bool is_first);
+  Status SyncBeyondMark(const Tail& written);
+  Status FinishSegment(const Closing& full);
+  Status FinishClosedSegments();
   Status SyncActive(const Tail& written, const std::optional<PendingCheckpoint>& pending);
   Status SyncCheckpoint(Segment& segment, const PendingCheckpoint& pending);
   void MoveSyncedEnd(const Mark& mark);
+  void PublishSyncedEnd(Offset end);
   Status WriteSnapshot(Offset offset, std::span<const std::byte> bytes);
   void RemoveSnapshot(Offset offset);
   void RemoveStaleSnapshot();

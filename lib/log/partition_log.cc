@@ -140,6 +140,24 @@ void PartitionLog::Impl::AdoptMark(const PartitionRecord& record) {
   if (!read_only && old_mark != mark_) directory.marks->Update(key, mark_);
 }
 
+// Epochs of what was deleted go now: the mark that speaks of the new file is written with the
+// close.
+Status PartitionLog::Impl::PruneEpochs() {
+  EpochCache epochs = view()->epochs;
+  const size_t before = epochs.entries().size();
+  // Not at the log start: what its segment holds below is still scanned, and has its epochs.
+  epochs.CutFront(view()->segments.front()->base_offset);
+  if (epochs.entries().size() == before) return absl::OkStatus();
+  const std::string text = epochs.Format();
+  MILLRACE_RETURN_IF_ERROR(gate.ReplaceFile(PathOf(kEpochFile), AsBytes(text)));
+  ChangeView([&](View& v) {
+    v.epochs = std::move(epochs);
+    v.epochs_crc = Crc32c(AsBytes(text));
+  });
+  MoveSyncedEnd(mark());
+  return absl::OkStatus();
+}
+
 StatusOr<PartitionRecord> PartitionLog::Impl::CloseCleanly() {
   closed.store(true, std::memory_order_release);
   PartitionRecord record{.name = name, .topic_id = key.first, .partition = key.second};
@@ -154,6 +172,7 @@ StatusOr<PartitionRecord> PartitionLog::Impl::CloseCleanly() {
   }
   TakeTurn();
   Status status = SyncAll();
+  if (status.ok()) status = PruneEpochs();
   const Mark synced = mark();
   if (status.ok() && synced.checkpoint.offset != log_end.load())
     status = MakeError(ErrorId::kNoSpace, fmt::format("{}: no room for its last snapshot", path));

@@ -214,9 +214,13 @@ Status Recovery::ScanUnrecorded(Found& found, Offset next_base) {
       found.record.has_value() ? "it is shorter than it was closed with" : "its sum is missing"));
   if (log_.read_only) return absl::OkStatus();
   MILLRACE_RETURN_IF_ERROR(log_.gate.Sync(*file));
-  MILLRACE_RETURN_IF_ERROR(segment.index().Sync(log_.gate));
-  MILLRACE_RETURN_IF_ERROR(segment.time_index().Sync(log_.gate));
-  return log_.sums.Append(log_.gate, record);
+  for (const Status& indexed :
+       {segment.index().Sync(log_.gate), segment.time_index().Sync(log_.gate)}) {
+    if (!indexed.ok())
+      return log_.gate.IsLackOfRoom(indexed) ? absl::OkStatus() : indexed;  // read anew next time
+  }
+  const Status kept = log_.sums.Append(log_.gate, record);
+  return log_.gate.IsLackOfRoom(kept) ? absl::OkStatus() : kept;
 }
 
 }  // namespace millrace::log

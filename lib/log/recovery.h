@@ -66,7 +66,7 @@ class Recovery {
   // ---- what belongs to it (recovery_state.cc)
   Status LoadEpochs();
   bool FileIsKnown(const EpochCache& epochs, std::string_view text) const;
-  Status RebuildEpochs();
+  Status RebuildEpochs(std::optional<EpochCache> in_file);
   Status LoadProducers();
   Status ReplayProducers(Offset from, Offset to);
   StatusOr<ProducerState> ReadSnapshot(Offset offset);

@@ -15,10 +15,13 @@ Status Recovery::ScanOpenSegments() {
   expected_ = start_.offset;
   size_t index = 0;
   while (index < found_.size() && found_[index].segment->base_offset < start_base_) ++index;
-  if (index < found_.size() && found_[index].segment->base_offset > start_base_) {
-    // The segment in which the scan should start is gone.
-    if (expected_ >= floor_ && !same_boot_) return SetAsideFrom(index);
-    AddGap(found_[index].segment->base_offset, "the segment files are missing");
+  const Offset first = index < found_.size() ? found_[index].segment->base_offset : -1;
+  if (first != start_base_) {
+    // The segment in which the scan should start is gone; what lies below the log start is no loss.
+    expected_ = std::max(expected_, log_start_);
+    if (first > expected_ && expected_ >= floor_ && !same_boot_) return SetAsideFrom(index);
+    if (first > expected_) AddGap(first, "the segment files are missing");
+    if (first >= 0) expected_ = first;
   }
   for (; index < found_.size(); ++index) {
     MILLRACE_ASSIGN_OR_RETURN(bool go_on, ScanSegment(index));

@@ -15,6 +15,7 @@
 namespace millrace::log {
 
 Status Recovery::LoadEpochs() {
+  std::optional<EpochCache> believable;
   const auto bytes = ReadWholeFile(log_.files, log_.PathOf(kEpochFile), kMaxSideFileBytes);
   if (!bytes.ok() && !absl::IsNotFound(bytes.status())) return bytes.status();
   if (bytes.ok()) {
@@ -25,11 +26,15 @@ Status Recovery::LoadEpochs() {
       epochs_in_file_ = text;
       return absl::OkStatus();
     }
-    if (parsed.ok()) latest_in_file_ = parsed->latest();
+    if (parsed.ok()) {
+      latest_in_file_ = parsed->latest();
+      believable = *std::move(parsed);
+      epochs_in_file_ = text;
+    }
   }
   const bool has_data =
       std::ranges::any_of(found_, [](const Found& f) { return f.file_bytes > 0; });
-  return has_data ? RebuildEpochs() : absl::OkStatus();
+  return has_data ? RebuildEpochs(std::move(believable)) : absl::OkStatus();
 }
 
 // Whether it is the file that the mark speaks of, or that file and the epochs that were entered
@@ -45,7 +50,9 @@ bool Recovery::FileIsKnown(const EpochCache& epochs, std::string_view text) cons
   return false;
 }
 
-Status Recovery::RebuildEpochs() {
+// The log itself knows its epochs, and with them whether `in_file` is right: where it agrees with
+// all that is durable it also tells what may follow, which a torn tail does not.
+Status Recovery::RebuildEpochs(std::optional<EpochCache> in_file) {
   for (const Found& found : found_) {
     MILLRACE_ASSIGN_OR_RETURN(const auto file, found.segment->OpenLog());
     SegmentScanner scanner(*file, log_.directory.scan_pool,
@@ -53,9 +60,18 @@ Status Recovery::RebuildEpochs() {
     for (;;) {
       MILLRACE_ASSIGN_OR_RETURN(const auto outcome, scanner.Next());
       if (outcome != Outcome::kBatch) break;
-      epochs_.Observe(scanner.header().leader_epoch, scanner.header().base_offset);
+      const record::BatchHeader& header = scanner.header();
+      epochs_.Observe(header.leader_epoch, header.base_offset);
+      if (in_file.has_value() && header.base_offset < floor_ &&
+          in_file->EpochAt(header.base_offset) != header.leader_epoch)
+        in_file.reset();
     }
   }
+  if (in_file.has_value()) {
+    epochs_ = *std::move(in_file);
+    return absl::OkStatus();
+  }
+  epochs_in_file_.clear();
   Note(fmt::format("{}: built anew from the log", log_.PathOf(kEpochFile)));
   return absl::OkStatus();
 }
@@ -91,7 +107,8 @@ Status Recovery::LoadProducers() {
   MILLRACE_RETURN_IF_ERROR(ReplayProducers(from, start_.offset));
   if (log_.read_only) return absl::OkStatus();
   // The mark names it, and the next close relies on it.
-  return log_.WriteSnapshot(start_.offset, producers_.Snapshot());
+  const Status written = log_.WriteSnapshot(start_.offset, producers_.Snapshot());
+  return log_.gate.IsLackOfRoom(written) ? absl::OkStatus() : written;
 }
 
 Status Recovery::ReplayProducers(Offset from, Offset to) {
@@ -127,8 +144,12 @@ void Recovery::KeepEpochNumbers() {
 Status Recovery::HandOver() {
   KeepEpochNumbers();
   std::string text = epochs_.Format();
-  if (text != epochs_in_file_ && !epochs_.entries().empty() && !log_.read_only)
-    MILLRACE_RETURN_IF_ERROR(log_.gate.ReplaceFile(log_.PathOf(kEpochFile), AsBytes(text)));
+  if (text != epochs_in_file_ && !epochs_.entries().empty() && !log_.read_only) {
+    const Status written = log_.gate.ReplaceFile(log_.PathOf(kEpochFile), AsBytes(text));
+    // A full disk can still be read: the file is written with the next epoch.
+    if (!written.ok() && !log_.gate.IsLackOfRoom(written)) return written;
+    if (!written.ok()) text = epochs_in_file_;
+  }
 
   auto opened = std::make_shared<PartitionLog::Impl::View>();
   uint64_t total = 0;
@@ -183,11 +204,12 @@ Status Recovery::HandOver() {
     log_.CaptureCheckpoint();
   }
   MILLRACE_KILL_POINT(kRecovered);
+  // A mark speaks of files whose names are durable too; a killed process may not have seen to that.
+  MILLRACE_RETURN_IF_ERROR(log_.gate.SyncDir(log_.path));
   log_.TakeTurn();
-  Status status = log_.SyncAll();
+  const Status status = log_.SyncAll();
   if (status.ok()) log_.MoveSyncedEnd(log_.mark());  // also where nothing was left to sync
   log_.GiveTurn();
-  if (status.ok()) status = log_.gate.SyncDir(log_.path);
   return status;
 }
 

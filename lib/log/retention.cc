@@ -63,10 +63,11 @@ StatusOr<uint64_t> PartitionLog::Impl::MoveLogStart(Offset offset) {
 
 StatusOr<uint64_t> PartitionLog::Impl::RemoveSegmentsBelow(Offset offset) {
   std::vector<std::shared_ptr<Segment>> gone;
+  const Offset finished = mark().segment_base;
   ChangeView([&](View& v) {
     auto& all = v.segments;
     // The active segment stays, and so do those whose sync is still due.
-    while (all.size() > 1 && all[1]->base_offset <= std::min(offset, synced_end.load())) {
+    while (all.size() > 1 && all[1]->base_offset <= std::min(offset, finished)) {
       gone.push_back(all.front());
       all.erase(all.begin());
     }
@@ -102,6 +103,7 @@ Status PartitionLog::Impl::RemoveSegmentFiles(const Segment& segment) {
   for (const std::string_view suffix : kSegmentSuffixes) {
     const Status removed = files.RemoveFile(PathOf(OffsetFileName(segment.base_offset, suffix)));
     if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
+    MILLRACE_KILL_POINT(kSegmentFileGone);
   }
   return absl::OkStatus();
 }
@@ -113,6 +115,7 @@ Status PartitionLog::Impl::DelayRemoval(const Segment& segment, absl::Time due) 
     const Status status = files.Rename(file, renamed);
     if (!status.ok() && !absl::IsNotFound(status)) return status;
     if (status.ok()) delayed.push_back({due, renamed});
+    MILLRACE_KILL_POINT(kSegmentFileGone);
   }
   return absl::OkStatus();
 }

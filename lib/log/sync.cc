@@ -40,51 +40,77 @@ void PartitionLog::Impl::GiveTurn() {
 }
 
 // Of the segments [0, 40) and [40, 95), written and not synced: first all files of [0, 40), then
-// the log of [40, 95). The synced end passes 40 only in between.
+// the log of [40, 95). The synced end passes 40 only in between. Where the disk has no room for the
+// files beside a log, the logs are synced all the same, so that what was written can be
+// acknowledged: the mark stays behind, and a recovery would scan from there.
 Status PartitionLog::Impl::SyncAll() {
   bool finished_some = false;
+  size_t waiting = 0;  // segments at the front whose files have to wait for room
+  Tail written;
+  std::optional<PendingCheckpoint> pending;
   for (;;) {
     std::shared_ptr<const Closing> full;
-    Tail written;
-    std::optional<PendingCheckpoint> pending;
     {
       MutexLock lock(tail_mu_);
-      if (!closing.empty()) {
-        full = closing.front();
+      if (closing.size() > waiting) {
+        full = closing[waiting];
       } else {
         written = tail;
         pending.swap(pending_checkpoint);
       }
     }
-    if (full == nullptr) {
-      MILLRACE_RETURN_IF_ERROR(SyncActive(written, pending));
-      break;
+    if (full == nullptr) break;
+    MILLRACE_RETURN_IF_ERROR(SyncClosedLog(*full, /*is_first=*/waiting == 0));
+    MILLRACE_KILL_POINT(kSegmentSynced);
+    const Status status = waiting == 0 ? FinishSegment(*full) : absl::OkStatus();
+    if (waiting > 0 || gate.IsLackOfRoom(status)) {
+      ++waiting;
+      continue;
     }
-    MILLRACE_RETURN_IF_ERROR(FinishSegment(*full));
+    MILLRACE_RETURN_IF_ERROR(status);
     MutexLock lock(tail_mu_);
     closing.erase(closing.begin());
     closing_count.fetch_sub(1, std::memory_order_relaxed);
     finished_some = true;
   }
+  if (waiting > 0) return SyncBeyondMark(written);
+  MILLRACE_RETURN_IF_ERROR(SyncActive(written, pending));
   // The mark has left the segment: recovery should not look for it there.
   return finished_some ? directory.marks->Write() : absl::OkStatus();
 }
 
+Status PartitionLog::Impl::SyncClosedLog(const Closing& full, bool is_first) {
+  if (SeededBug(Bug::kBoundaryBeforeSync)) return absl::OkStatus();
+  MILLRACE_ASSIGN_OR_RETURN(const auto file, full.segment->OpenLog());
+  MILLRACE_RETURN_IF_ERROR(gate.Sync(*file));
+  if (!is_first) {
+    // No FinishSegment has synced its name.
+    MILLRACE_RETURN_IF_ERROR(gate.SyncDir(path));
+    PublishSyncedEnd(full.record.end_offset);
+    return absl::OkStatus();
+  }
+  if (full.record.damaged) return absl::OkStatus();
+  Mark next = mark();
+  next.synced_end = full.record.end_offset;
+  next.position = static_cast<uint32_t>(full.record.size_bytes);
+  next.sum = full.record.sum;
+  MoveSyncedEnd(next);
+  return absl::OkStatus();
+}
+
+Status PartitionLog::Impl::SyncBeyondMark(const Tail& written) {
+  MILLRACE_ASSIGN_OR_RETURN(const auto file, written.segment->OpenLog());
+  MILLRACE_RETURN_IF_ERROR(gate.Sync(*file));
+  MILLRACE_RETURN_IF_ERROR(gate.SyncDir(path));
+  PublishSyncedEnd(written.end);
+  return absl::OkStatus();
+}
+
+// Beyond the end of a segment a scan starts from the segment's other files: so they are synced
+// before the mark passes it.
 Status PartitionLog::Impl::FinishSegment(const Closing& full) {
   Segment& segment = *full.segment;
   const SegmentRecord& record = full.record;
-  Mark next = mark();
-  if (!SeededBug(Bug::kBoundaryBeforeSync)) {
-    MILLRACE_ASSIGN_OR_RETURN(const auto file, segment.OpenLog());
-    MILLRACE_RETURN_IF_ERROR(gate.Sync(*file));
-    next.synced_end = record.end_offset;
-    next.position = static_cast<uint32_t>(record.size_bytes);
-    next.sum = record.sum;
-    if (!record.damaged) MoveSyncedEnd(next);
-  }
-  MILLRACE_KILL_POINT(kSegmentSynced);
-  // Beyond its end nothing is acknowledged before all of the segment's files are safe: a scan of
-  // what follows starts from them.
   MILLRACE_RETURN_IF_ERROR(segment.index().Sync(gate));
   MILLRACE_RETURN_IF_ERROR(segment.time_index().Sync(gate));
   MILLRACE_RETURN_IF_ERROR(WriteSnapshot(record.end_offset, full.snapshot));
@@ -92,6 +118,7 @@ Status PartitionLog::Impl::FinishSegment(const Closing& full) {
   MILLRACE_RETURN_IF_ERROR(sums.Append(gate, record));
   MILLRACE_KILL_POINT(kSumWritten);
   MILLRACE_RETURN_IF_ERROR(gate.SyncDir(path));
+  Mark next = mark();
   if (next.checkpoint.offset != next.segment_base) RemoveSnapshot(next.checkpoint.offset);
   next.segment_base = record.end_offset;
   next.synced_end = record.end_offset;
@@ -104,8 +131,7 @@ Status PartitionLog::Impl::FinishSegment(const Closing& full) {
 
 Status PartitionLog::Impl::SyncActive(const Tail& written,
                                       const std::optional<PendingCheckpoint>& pending) {
-  if (written.end > synced_end.load(std::memory_order_acquire)) {
-    Mark next = mark();
+  if (Mark next = mark(); written.end > next.synced_end) {
     next.synced_end = written.end;
     next.position = static_cast<uint32_t>(written.position);
     next.sum = written.sum;
@@ -154,8 +180,28 @@ void PartitionLog::Impl::MoveSyncedEnd(const Mark& next) {
   mark_.leader_epoch = std::max(mark_.leader_epoch, now->epochs.latest());
   mark_.epochs_crc = now->epochs_crc;
   directory.marks->Update(key, mark_);
-  synced_end.store(next.synced_end, std::memory_order_release);
+  const Offset end = std::max(next.synced_end, synced_end.load(std::memory_order_relaxed));
+  synced_end.store(end, std::memory_order_release);
   turn_changed.NotifyAll();
+}
+
+void PartitionLog::Impl::PublishSyncedEnd(Offset end) {
+  MutexLock lock(sync_mu_);
+  synced_end.store(std::max(end, synced_end.load(std::memory_order_relaxed)),
+                   std::memory_order_release);
+  turn_changed.NotifyAll();
+}
+
+// For an appender that finds too many closed segments waiting.
+Status PartitionLog::Impl::FinishClosedSegments() {
+  TakeTurn();
+  const Status status = SyncAll();
+  GiveTurn();
+  MILLRACE_RETURN_IF_ERROR(status);
+  if (closing_count.load(std::memory_order_relaxed) < kMaxClosingSegments) return absl::OkStatus();
+  return MakeError(ErrorId::kNoSpace,
+                   fmt::format("{}: {} closed segments wait for room for their indexes", path,
+                               closing_count.load()));
 }
 
 Mark PartitionLog::Impl::mark() const {

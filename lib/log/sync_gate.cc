@@ -64,6 +64,10 @@ Status SyncGate::ReplaceFile(const std::string& path, std::span<const std::byte>
   return SyncDir(ParentDir(path));
 }
 
+bool SyncGate::IsLackOfRoom(const Status& status) const {
+  return ErrorIdOf(status) == ErrorId::kNoSpace && failed().ok();
+}
+
 Status SyncGate::failed() const {
   if (!is_failed_.load(std::memory_order_acquire)) return absl::OkStatus();
   MutexLock lock(mu_);

@@ -27,6 +27,8 @@ class SyncGate {
   // before the first sync (no_space, say) leaves the gate open and the old contents in place.
   Status ReplaceFile(const std::string& path, std::span<const std::byte> bytes);
 
+  // An error that leaves everything as it was, and that room on the disk would end.
+  bool IsLackOfRoom(const Status& status) const;
   // OK, or directory_failed with the first reason.
   Status failed() const;
   void Fail(const Status& why);

@@ -91,6 +91,50 @@ void FailAt(const Workload& workload, const Injection& injection, uint64_t call,
                fmt::format("{}, then a kill", where));
 }
 
+// After a crash, on a disk that takes not one byte more: what is there is read, and with room it
+// goes on.
+Finding CheckFullDisk(SimulatedDisk& disk, const Workload& workload, const Journal& journal) {
+  disk.SetFaults([](const DiskCall& c) -> std::optional<Fault> {
+    if (c.op != DiskOp::kWrite) return std::nullopt;
+    return Fault{.error = ENOSPC};
+  });
+  LogDriver driver(disk, workload.config, 1);
+  driver.journal() = journal;
+  driver.NumberFrom(2'000'000);
+  if (!driver.Open()) {
+    if (journal.acknowledged == 0) return {};  // it was only being made
+    return {.lost = true, .what = driver.last_error().ToString()};
+  }
+  if (Finding f = CheckContents(*driver.log(), journal, false); !f.ok()) return f;
+  if (driver.Append()) return {.what = "an append where there is no room"};
+  disk.SetFaults(nullptr);
+  if (driver.Append() && driver.Sync() && driver.Close()) return {};
+  return {.what = fmt::format("with room again: {}", driver.last_error().ToString())};
+}
+
+TEST_CASE("a full disk can be opened and read", "[error-sweep]") {
+  Totals totals;
+  for (const Workload& workload : AllWorkloads()) {
+    for (uint64_t call = 1; call < 800; call += 7) {
+      SimulatedDisk disk(call);
+      disk.FreezeAt(call);
+      LogDriver driver(disk, workload.config, call);
+      workload.run(driver);
+      driver.log().Drop();
+      const auto image =
+          call % 2 == 0 ? disk.ProcessKill() : disk.PowerCut(call, testing::CutMode::kAdversarial);
+      totals.Count(CheckFullDisk(*image, workload, driver.journal()),
+                   fmt::format("{} cut at call {}, then full", workload.name, call));
+      if (!disk.frozen()) break;
+    }
+  }
+  totals.Print("full-disk");
+  CAPTURE(totals.first);
+  CHECK(totals.checked > 0);
+  CHECK(totals.lost == 0);
+  CHECK(totals.wrong == 0);
+}
+
 TEST_CASE("a failing disk loses nothing that was acknowledged", "[error-sweep]") {
   const uint64_t runs = FromEnvironment("MILLRACE_ERROR_RUNS", 4000);
   const uint64_t first_seed = FromEnvironment("MILLRACE_SEED", 1);

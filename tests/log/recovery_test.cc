@@ -309,6 +309,43 @@ TEST_CASE("recovery reads what lies above the checkpoint, whatever the size of t
   CHECK(Values(ReadAll(*log)) == Expected(0, 1020));
 }
 
+TEST_CASE("the epochs of a log survive a damaged file, and are not given out twice", "[recovery]") {
+  SimulatedDisk running(1);
+  OneLog first(running);
+  first.Open();
+  for (int epoch = 0; epoch < 3; ++epoch) {
+    for (int i = 0; i < 4; ++i) Append(*first, {Value(i)}, kT0, epoch);
+  }
+  OrFail(first->SyncTo(12));
+  OrFail(first.directory->WriteMarks());
+  Append(*first, {Value(12)}, kT0, 5);  // not synced, but its epoch is
+  first.Drop();
+  const auto disk = NextBoot(running);
+  const std::string path = "data/orders-0/leader-epoch-checkpoint";
+  SECTION("as it is") {}
+  SECTION("damaged") { OrFail(disk->Poke(path, "0\n2\n0 0\n1 9\n")); }
+  SECTION("lost") { OrFail(disk->Erase(path)); }
+  const bool whole =
+      disk->Peek(path).ok() && OrFail(disk->Peek(path)).find("5 12") != std::string::npos;
+  OneLog log(*disk);
+  log.Open();
+  CHECK(log->recovery().damage.empty());
+  CHECK(log->EndOfEpoch(0)->end_offset == 4);
+  CHECK(log->EndOfEpoch(1)->end_offset == 8);
+  CHECK(log->EndOfEpoch(2)->end_offset == 12);
+  CHECK(log->latest_epoch() == (whole ? 5 : 2));
+  CHECK(ReadAll(*log).size() >= 12);
+  SECTION("and those of deleted segments go with a close") {
+    OrFail(log->Roll());
+    OrFail(log->DeleteRecordsBefore(12, 12));
+    log.CloseAndOpen();
+    CHECK(log->recovery().clean);
+    CHECK_FALSE(log->EndOfEpoch(1).has_value());
+    log.DropAndOpen();
+    CHECK(log->recovery().damage.empty());
+  }
+}
+
 TEST_CASE("a reader beside the writer sees whole batches, and changes nothing", "[recovery]") {
   const auto files = NewMemoryFileSystem();
   OneLog writer(*files);
