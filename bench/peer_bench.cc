@@ -1,11 +1,11 @@
 // Prints one JSON line a case, so that a driver can run Millrace between other systems. Usage:
 //   millrace-peer-bench [CASE_PREFIX...]      all cases, or those that begin with one of the
-//   prefixes
+//   prefixes ("append_1KiB_b1" is not meant for "append_1KiB_b100")
 // Environment: PEERS_DATA (data folder), SCALE (record counts), CAP_S (longest append), TAIL_S
 // (length of a fixed-rate case). An append is a callback Send (or SendAll of 100) under Flush::kOs
 // unless its name says sync: then Flush::kEachBatch, durable at the answer.
+#include <malloc.h>
 #include <sched.h>
-#include <sys/resource.h>
 
 #include <atomic>
 #include <filesystem>
@@ -29,8 +29,12 @@ struct Size {
 
 std::vector<std::string> prefixes;
 bool Wanted(std::string_view name) {
-  return prefixes.empty() || std::any_of(prefixes.begin(), prefixes.end(),
-                                         [&](const auto& p) { return name.starts_with(p); });
+  const auto matches = [&](const std::string& prefix) {
+    if (!name.starts_with(prefix)) return false;
+    const std::string_view rest = name.substr(prefix.size());
+    return rest.empty() || rest.front() < '0' || rest.front() > '9';
+  };
+  return prefixes.empty() || std::any_of(prefixes.begin(), prefixes.end(), matches);
 }
 
 [[noreturn]] void Die(const Status& status) {
@@ -224,32 +228,33 @@ void Tail(const std::string& name, double rate, Flush flush, Reader reader) {
                 .extra = held ? "" : R"(,"note":"rate not held")"});
 }
 
-double RssBytes() {
-  FILE* statm = std::fopen("/proc/self/statm", "r");
-  long pages = 0, resident = 0;
-  if (statm == nullptr || std::fscanf(statm, "%ld %ld", &pages, &resident) != 2) resident = 0;
-  if (statm != nullptr) std::fclose(statm);
-  return static_cast<double>(resident) * 4096;
+// What the program holds of the heap. Not the resident size: that is what it once held.
+double HeapBytes() {
+  const struct mallinfo2 info = mallinfo2();
+  return static_cast<double>(info.uordblks + info.hblkhd);
 }
 
 // A directory with 1,000 partitions that each hold a record, closed cleanly: time to open it, and
-// what an idle partition takes of memory.
+// what a partition takes of memory that was looked at, and one that was written to.
 void CleanOpen() {
   const std::string name = "open_clean_1000_partitions";
   if (!Wanted(name)) return;
   constexpr int kPartitions = 1000;
-  {
-    Broker broker = FreshBroker(Flush::kOs);
-    Check(broker.client().admin().CreateTopic("many", {.partitions = kPartitions}));
+  const auto send_to_each = [](Broker& broker) {
     Producer producer = Check(broker.client().NewProducer());
     std::vector<ProducerRecord> records;
     for (int p = 0; p < kPartitions; ++p)
       records.push_back({.topic = "many", .partition = p, .value = "idle"});
     for (const auto& delivery : producer.SendAll(records)) CheckDelivery(delivery);
     Check(producer.Close(absl::Seconds(10)));
+  };
+  {
+    Broker broker = FreshBroker(Flush::kOs);
+    Check(broker.client().admin().CreateTopic("many", {.partitions = kPartitions}));
+    send_to_each(broker);
     Check(broker.Close(absl::Minutes(1)));
   }
-  const double before = RssBytes();
+  const double before = HeapBytes();
   const int64_t start = NowNs();
   Broker broker = Check(Broker::Open({.directory = DataDir(), .flush = Flush::kOs}));
   const int64_t opened = NowNs();
@@ -259,12 +264,16 @@ void CleanOpen() {
   const OffsetMap ends = Check(consumer.EndOffsets(all));
   for (const auto& [partition, end] : ends)
     if (end != 1) Die(absl::DataLossError("a partition lost its record"));
-  const double per_partition = (RssBytes() - before) / kPartitions;
-  bench::Print({.name = name,
-                .records = kPartitions,
-                .seconds = static_cast<double>(opened - start) / 1e9,
-                .extra = fmt::format(R"(,"open_ms":{:.3f},"bytes_per_idle_partition":{:.0f})",
-                                     static_cast<double>(opened - start) / 1e6, per_partition)});
+  const double looked_at = (HeapBytes() - before) / kPartitions;
+  send_to_each(broker);
+  const double written_to = (HeapBytes() - before) / kPartitions;
+  bench::Print(
+      {.name = name,
+       .records = kPartitions,
+       .seconds = static_cast<double>(opened - start) / 1e9,
+       .extra = fmt::format(R"(,"open_ms":{:.3f},"bytes_per_idle_partition":{:.0f})"
+                            R"(,"bytes_per_used_partition":{:.0f})",
+                            static_cast<double>(opened - start) / 1e6, looked_at, written_to)});
 }
 
 }  // namespace

@@ -23,4 +23,8 @@ install(FILES "${PROJECT_BINARY_DIR}/millrace.pc" DESTINATION "${CMAKE_INSTALL_L
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 if(TARGET millrace-cli)
   install(TARGETS millrace-cli)
+  install(FILES packaging/completions/millrace.bash
+    DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions" RENAME millrace)
+  install(FILES packaging/completions/_millrace
+    DESTINATION "${CMAKE_INSTALL_DATADIR}/zsh/site-functions")
 endif()

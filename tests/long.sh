@@ -1,6 +1,7 @@
 #!/bin/bash
-# Runs the harnesses in turn, with growing seeds, for as long as asked, and adds what they did to a
-# ledger: one line a run, so that the totals of months can be added up.
+# Runs the harnesses in turn, and the fuzz targets where build/fuzz has them, with growing seeds, for as
+# long as asked, and adds what they did to a ledger: one line a run, so that the totals of months can be
+# added up.
 #   tests/long.sh --minutes N [--seed S] [--build DIR] [--ledger FILE]
 # Stops at the first run that finds something; what that run printed is shown.
 set -euo pipefail
@@ -49,12 +50,18 @@ run() {
 bin="$build/bin"
 end=$((SECONDS + minutes * 60))
 while [ "$SECONDS" -lt "$end" ]; do
-  run kill-loop "$bin/kill_loop" --child "$bin/kill_loop_child" --seed "$seed" --cycles 2000
+  run kill-loop "$bin/kill_loop" --child "$bin/kill_loop_child" --seed "$seed" --cycles 3000
   run power-cut "$bin/power_cut" --child "$bin/kill_loop_child" --seed "$seed" --cuts 200
   run history-self-test "$bin/history_self_test" --seed "$seed" --operations 20000
   run disk-full "$bin/disk_full"
   run write-back-failure "$bin/write_back_failure"
   run process-limits "$bin/process_limits"
+  sweep_seed=$((seed * 1000))  # a sweep of so many images takes several
+  run crash-sweep env MILLRACE_SEED="$sweep_seed" MILLRACE_CRASH_IMAGES=60000 "$bin/test_log" "[crash-sweep]"
+  run crash-sweep env MILLRACE_SEED="$sweep_seed" MILLRACE_BROKER_CRASH_IMAGES=40000 "$bin/test_broker" "[crash-sweep]"
+  run error-sweep env MILLRACE_SEED="$sweep_seed" MILLRACE_ERROR_RUNS=65000 "$bin/test_log" "[error-sweep]"
+  fuzz="$(dirname "$build")/fuzz"
+  [ ! -x "$fuzz/bin/fuzz_batch" ] || run fuzz bash "$root/tests/fuzz/run.sh" "$fuzz" 10 "$seed"
   seed=$((seed + 1))
 done
 awk -F'\t' 'NR > 1 { c[$3] += $4; l[$3] += $5; w[$3] += $6 }

@@ -27,7 +27,8 @@ Event ParseLine(std::string_view line, absl::Time before) {
   std::string error;
   absl::Time time;
   if (absl::ParseTime("%Y-%m-%d %H:%M:%S", fmt::format("{} {}", words[0], words[1]),
-                      absl::UTCTimeZone(), &time, &error))
+                      absl::UTCTimeZone(), &time, &error) &&
+      time >= absl::UnixEpoch())
     event.time = time;
   event.action = words[2];
   if (event.action == "status" && words.size() >= 6) {

@@ -3,7 +3,9 @@
 #include <array>
 #include <chrono>
 #include <functional>
+#include <limits>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -35,11 +37,15 @@ Status CreateTopics(const millrace::Client& client, const std::vector<Event>& ev
   for (const Event& event : events) bytes += static_cast<int64_t>(event.line.size());
   // Segments so small that each partition has about six, and retention something to drop.
   const int64_t segment_bytes = std::max<int64_t>(bytes / (kPartitions * 6), 4096);
-  const Status created = client.admin().CreateTopic(kTopic,
-                                                    {.partitions = kPartitions,
-                                                     .retention = absl::InfiniteDuration(),
-                                                     .segment_bytes = segment_bytes},
-                                                    millrace::OnExists::kKeep);
+  // The file says the local time without its zone, which can be hours ahead: that is taken, too.
+  const std::string forever = std::to_string(std::numeric_limits<int64_t>::max());
+  const Status created =
+      client.admin().CreateTopic(kTopic,
+                                 {.partitions = kPartitions,
+                                  .retention = absl::InfiniteDuration(),
+                                  .segment_bytes = segment_bytes,
+                                  .config = {{"message.timestamp.after.max.ms", forever}}},
+                                 millrace::OnExists::kKeep);
   if (!created.ok()) return created;
   return client.admin().CreateTopic(
       kStateTopic, {.partitions = kPartitions, .retention = absl::InfiniteDuration()},

@@ -37,6 +37,7 @@ struct PartitionInfo {
   std::vector<int32_t> replicas, in_sync;
   Offset begin = 0, end = 0;  // what can be read: [begin, end)
   int64_t bytes_on_disk = -1;
+  Status status = {};  // why the partition cannot be opened: then these three are not known
 };
 struct TopicInfo {
   std::string name;

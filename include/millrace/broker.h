@@ -26,8 +26,10 @@ struct BrokerOptions {
   std::filesystem::path directory = {};  // empty: memory, gone with the broker
   bool create_if_missing = true;
   bool error_if_exists = false;
-  // Opens beside the process that writes, and changes nothing: only whole batches that are already
-  // in the files are seen, perhaps before they are synced. Appends and commits answer read_only.
+  // Opens beside the process that writes, and changes nothing: whole batches are seen as they come
+  // to the files, perhaps before they are synced, and so are topics. What somebody waits for (in
+  // Poll) is looked for every 20 ms; RunMaintenance looks at once, and so does whoever asks for a
+  // group. Appends, commits and joining a group (in Poll) answer read_only.
   bool read_only = false;
   Flush flush = Flush::kEachBatch;
   absl::Duration flush_interval = absl::Seconds(1);  // of Flush::kInterval
@@ -57,8 +59,9 @@ struct RecoveryInfo {
 class Broker {
  public:
   // Every problem of the options is reported at once (invalid_config). already_open: another
-  // process, or another Broker of this one, has the directory. corrupt_log never: damage is
-  // reported by recovery(), and by reads of what is damaged.
+  // process, or another Broker of this one, has the directory. corrupt_log: what says which topics
+  // there are cannot be read (millrace/format, __cluster_metadata-0); nothing is guessed then. Any
+  // other damage is reported by recovery(), the log, and reads of what is damaged.
   static StatusOr<Broker> Open(BrokerOptions o);
   Broker(Broker&&) noexcept;
   Broker& operator=(Broker&&) noexcept;

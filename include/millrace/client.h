@@ -67,8 +67,8 @@ class Client {
 
 // Opens a backend by address:
 //   "memory:"                          embedded, nothing on disk
-//   "file:DIR"                         embedded, in DIR (created when missing; one process at a
-//   time) "kafka://host:port,host:port"      any Kafka-protocol cluster (needs the kafka component)
+//   "file:DIR"                         embedded, in DIR (created when missing), for one process
+//   "kafka://host:port,host:port"      any Kafka-protocol cluster (needs the kafka component)
 // already_open: another process has DIR. invalid_argument: no such address. unimplemented: the
 // component for it is not linked in.
 StatusOr<Client> Open(std::string_view address, ClientOptions o = {});

@@ -61,8 +61,10 @@ struct ConsumerOptions {
   // Ends a Poll's batch, too: of keys, values and headers. At least one record is returned, and a
   // whole batch of the log is read, however large it is.
   size_t max_poll_bytes = 8 << 20;
-  // Buffers that this consumer's batches and pins may hold in all; beyond it Poll answers
-  // pinned_too_much until some are dropped. Also the most that one compressed batch may expand to.
+  // Memory that this consumer's batches and pins may hold in all: buffers, and about a hundred
+  // bytes for each record. Beyond it Poll answers pinned_too_much until some are dropped. Fetched
+  // and not returned yet are, beside that, max_poll_bytes and what is read at once (1 MiB, or a
+  // batch). Also the most that one compressed batch may expand to.
   size_t max_pinned_bytes = 256 << 20;
   // A member that does not poll for this long loses its partitions to the others. A Poll that waits
   // counts as polling. [max.poll.interval.ms]
@@ -96,7 +98,8 @@ class Consumer {
   Status SubscribePattern(std::string re2);
   Status Unsubscribe();  // commits if automatic, leaves the group or drops the assignment
   // Reads these partitions, all and only these, without sharing them with anybody. unknown_topic,
-  // unknown_partition. Partitions that stay keep their positions.
+  // unknown_partition. Partitions that stay keep their positions; those of a topic that was deleted
+  // and made anew begin anew.
   Status Assign(std::vector<TopicPartition> partitions);
 
   // Returns as soon as one record is readable. An empty batch: `timeout` passed. kCancelled: `stop`

@@ -44,13 +44,16 @@ struct ProducerOptions {
   // producer id. [enable.idempotence]
   bool idempotent = true;
   // How long a record may wait for others to share its batch. Zero: it is appended at once, on the
-  // caller's thread; what other threads send meanwhile forms the next batch. [linger.ms]
+  // caller's thread; what other threads send meanwhile forms the next batch. Only records with a
+  // callback, sent faster than the callbacks run, may share one even then, for at most a
+  // millisecond. [linger.ms]
   absl::Duration linger = absl::ZeroDuration();
   // A batch is closed when it holds this many bytes, before compression. Never more than the
-  // topic's max.message.bytes, so that no batch is refused. [batch.size]
+  // topic's max.message.bytes and segment.bytes, so that no batch is refused. [batch.size]
   size_t batch_bytes = 256 << 10;
-  // Encoded records and their bookkeeping that are not answered yet. At the bound Send waits and
-  // TrySend refuses. [buffer.memory]
+  // Memory of records that are not answered yet: their encoding and their bookkeeping, for which
+  // twice a record's size and about 160 bytes are counted, and 5 KiB for each batch. What callbacks
+  // capture is not. At the bound Send waits and TrySend refuses. [buffer.memory]
   size_t max_buffered_bytes = 64 << 20;
   absl::Duration max_block = absl::Seconds(60);  // how long Send may wait for space [max.block.ms]
   // A record that has no outcome in this time is answered timed_out, once; it may still come to be
@@ -106,7 +109,7 @@ class Producer {
   // callback has run. OK says nothing about whether those outcomes were successes.
   Status Flush(absl::Duration timeout = absl::InfiniteDuration(), std::stop_token stop = {});
 
-  size_t buffered_bytes() const;    // accepted and without an outcome yet
+  size_t buffered_bytes() const;    // of records accepted and without an outcome yet
   size_t buffered_records() const;  // likewise
 
   // Flushes, then answers what is left with kAborted. Later calls answer `closed`; closing again

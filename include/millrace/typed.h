@@ -41,7 +41,8 @@ struct BigEndianSerde {  // Kafka's Integer/Long serializers
   StatusOr<I> Deserialize(Bytes in) const {
     if (in.size() != sizeof(I)) return absl::InvalidArgumentError("wrong length for an integer");
     std::make_unsigned_t<I> v = 0;
-    for (unsigned char c : in.str()) v = static_cast<std::make_unsigned_t<I>>((v << 8) | c);
+    for (const char c : in.str())
+      v = static_cast<std::make_unsigned_t<I>>((v << 8) | static_cast<unsigned char>(c));
     return static_cast<I>(v);
   }
 };

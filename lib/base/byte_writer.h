@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bit>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -20,7 +21,7 @@ constexpr uint64_t ZigZag(int64_t v) {
 }
 // The length of a varint in bytes: one for each seven bits, at least one.
 constexpr size_t UnsignedVarintSize(uint64_t v) {
-  return static_cast<size_t>((63 - __builtin_clzll(v | 1)) / 7 + 1);
+  return (static_cast<size_t>(std::bit_width(v | 1)) + 6) / 7;
 }
 constexpr size_t VarintSize(int32_t v) { return UnsignedVarintSize(ZigZag(v)); }
 constexpr size_t VarlongSize(int64_t v) { return UnsignedVarintSize(ZigZag(v)); }

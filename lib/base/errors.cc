@@ -1,7 +1,9 @@
 #include "base/errors.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <iterator>
 
 #include <absl/strings/cord.h>
 #include <fmt/format.h>
@@ -40,6 +42,7 @@ constexpr ErrorInfo kTable[] = {
     {ErrorId::kNoSpace, "no_space", kResourceExhausted, 56, true, false},
     {ErrorId::kQuotaReached, "quota_reached", kResourceExhausted, 89, true, false},
     {ErrorId::kBufferFull, "buffer_full", kResourceExhausted, 89, true, false},
+    {ErrorId::kOutOfMemory, "out_of_memory", kResourceExhausted, -1, true, false},
     {ErrorId::kPinnedTooMuch, "pinned_too_much", kResourceExhausted, 89, true, false},
     {ErrorId::kIoError, "io_error", kUnavailable, 56, false, false},
     {ErrorId::kDirectoryFailed, "directory_failed", kUnavailable, 57, false, true},
@@ -82,30 +85,60 @@ constexpr bool RowsAreInOrder() {
 }
 static_assert(RowsAreInOrder(), "the table has one row for each ErrorId, in its order");
 
-// The payload is text, so that a process or a language that does not know it can still log it:
-// "<row> <persistence> <partition> <topic>".
-constexpr char kPayloadUrl[] = "millrace/error";
+// The payload is text that says something where a status is printed with it, as its operator<<
+// does: "no_space", "timed_out possibly_persisted partition=3 topic=orders".
+constexpr char kPayloadUrl[] = "millrace";
+constexpr std::string_view kPersistenceWords[] = {"", "possibly_persisted", "persisted"};
+constexpr std::string_view kPartitionWord = "partition=";
+constexpr std::string_view kTopicWord =
+    "topic=";  // the last: a name that is refused holds anything
 
 struct Payload {
-  int row = 0;
-  int persistence = 0;
-  int partition = -1;
+  ErrorId id = ErrorId::kInternal;
+  Persistence persistence = Persistence::kNotPersisted;
+  int32_t partition = -1;
   std::string topic;
 };
+
+absl::Cord Format(const Payload& payload) {
+  std::string text(InfoOf(payload.id).name);
+  if (payload.persistence != Persistence::kNotPersisted)
+    text += fmt::format(" {}", kPersistenceWords[static_cast<size_t>(payload.persistence)]);
+  if (payload.partition != -1) text += fmt::format(" {}{}", kPartitionWord, payload.partition);
+  if (!payload.topic.empty()) text += fmt::format(" {}{}", kTopicWord, payload.topic);
+  return absl::Cord(text);
+}
+
+// The text up to the next space, which is taken from `rest`.
+std::string_view TakeWord(std::string_view& rest) {
+  const std::string_view word = rest.substr(0, rest.find(' '));
+  rest.remove_prefix(std::min(rest.size(), word.size() + 1));
+  return word;
+}
 
 bool ParsePayload(const absl::Status& status, Payload* out) {
   const auto cord = status.GetPayload(kPayloadUrl);
   if (!cord.has_value()) return false;
   const std::string text(*cord);
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  for (int* field : {&out->row, &out->persistence, &out->partition}) {
-    const auto [next, error] = std::from_chars(at, end, *field);
-    if (error != std::errc() || next == end) return false;
-    at = next + 1;
+  std::string_view rest = text;
+  const auto row = std::ranges::find(kTable, TakeWord(rest), &ErrorInfo::name);
+  if (row == std::end(kTable)) return false;
+  out->id = row->id;
+  while (!rest.empty() && !rest.starts_with(kTopicWord)) {
+    const std::string_view word = TakeWord(rest);
+    const auto persistence = std::ranges::find(kPersistenceWords, word);
+    if (persistence != std::end(kPersistenceWords)) {
+      out->persistence = static_cast<Persistence>(persistence - std::begin(kPersistenceWords));
+    } else if (word.starts_with(kPartitionWord)) {
+      const char* const end = word.data() + word.size();
+      const char* const digits = word.data() + kPartitionWord.size();
+      if (std::from_chars(digits, end, out->partition).ptr != end) return false;
+    } else {
+      return false;
+    }
   }
-  out->topic.assign(at, end);
-  return out->row >= 0 && out->row < static_cast<int>(std::size(kTable));
+  if (!rest.empty()) out->topic = rest.substr(kTopicWord.size());
+  return true;
 }
 
 }  // namespace
@@ -117,15 +150,16 @@ const ErrorInfo& InfoOf(ErrorId id) { return kTable[static_cast<size_t>(id)]; }
 absl::Status MakeError(ErrorId id, std::string_view message, ErrorContext context) {
   const ErrorInfo& info = InfoOf(id);
   absl::Status status(info.status, absl::string_view(message.data(), message.size()));
-  status.SetPayload(kPayloadUrl, absl::Cord(fmt::format("{} {} {} {}", static_cast<int>(id),
-                                                        static_cast<int>(context.persistence),
-                                                        context.partition, context.topic)));
+  status.SetPayload(kPayloadUrl, Format({.id = id,
+                                         .persistence = context.persistence,
+                                         .partition = context.partition,
+                                         .topic = std::string(context.topic)}));
   return status;
 }
 
 ErrorId ErrorIdOf(const absl::Status& status) {
   Payload payload;
-  return ParsePayload(status, &payload) ? kTable[payload.row].id : ErrorId::kInternal;
+  return ParsePayload(status, &payload) ? payload.id : ErrorId::kInternal;
 }
 
 absl::Status Annotate(const absl::Status& status, std::string_view prefix) {
@@ -140,16 +174,30 @@ absl::Status Annotate(const absl::Status& status, std::string_view prefix) {
   return annotated;
 }
 
+absl::Status InPartition(const absl::Status& status, std::string_view topic, int32_t partition) {
+  Payload payload;
+  if (!ParsePayload(status, &payload) || !payload.topic.empty()) return status;
+  payload.topic = topic;
+  payload.partition = partition;
+  absl::Status placed = status;
+  placed.SetPayload(kPayloadUrl, Format(payload));
+  return placed;
+}
+
+std::string Text(const absl::Status& status) {
+  return status.ToString(absl::StatusToStringMode::kWithNoExtraData);
+}
+
 std::optional<ErrorDetail> DetailOf(const Status& s) {
   if (s.ok()) return std::nullopt;
   Payload payload;
   if (!ParsePayload(s, &payload)) return std::nullopt;
-  const ErrorInfo& info = kTable[payload.row];
+  const ErrorInfo& info = InfoOf(payload.id);
   return ErrorDetail{.name = info.name,
                      .code = info.kafka,
                      .retriable = info.retriable,
                      .fatal = info.fatal,
-                     .persistence = static_cast<Persistence>(payload.persistence),
+                     .persistence = payload.persistence,
                      .topic = std::move(payload.topic),
                      .partition = payload.partition};
 }

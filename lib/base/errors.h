@@ -36,6 +36,7 @@ enum class ErrorId : uint8_t {
   kNoSpace,
   kQuotaReached,
   kBufferFull,
+  kOutOfMemory,
   kPinnedTooMuch,
   kIoError,
   kDirectoryFailed,
@@ -98,5 +99,11 @@ ErrorId ErrorIdOf(const absl::Status& status);
 
 // `status` with `prefix: ` put before its message; the payload is kept.
 absl::Status Annotate(const absl::Status& status, std::string_view prefix);
+
+// `status` with the place where it belongs in its payload, unless that names one already.
+absl::Status InPartition(const absl::Status& status, std::string_view topic, int32_t partition);
+
+// The error as people read it, without the payload that DetailOf reads.
+std::string Text(const absl::Status& status);
 
 }  // namespace millrace

@@ -9,46 +9,33 @@
 
 namespace millrace::broker {
 
-// The bells that want to hear of one thing. The list is copied on every change, so that ringing
-// holds no lock; where nobody listens it costs one load. Thread-safe.
+// The bells that want to hear of one thing. Ringing one wakes who waits for it and does nothing
+// else, so they are rung under the lock; where nobody listens it costs one load. Thread-safe.
 class BellList {
  public:
   void Add(std::shared_ptr<Bell> bell) {
     MutexLock lock(mu_);
-    auto changed = bells_ ? std::make_shared<Bells>(*bells_) : std::make_shared<Bells>();
-    changed->push_back(std::move(bell));
-    Replace(std::move(changed));
+    bells_.push_back(std::move(bell));
+    count_.store(bells_.size(), std::memory_order_seq_cst);
   }
+  // Needs no memory: destructors call it.
   void Remove(const Bell* bell) {
     MutexLock lock(mu_);
-    if (bells_ == nullptr) return;
-    auto changed = std::make_shared<Bells>(*bells_);
-    std::erase_if(*changed, [&](const auto& listed) { return listed.get() == bell; });
-    Replace(changed->empty() ? nullptr : std::move(changed));
+    std::erase_if(bells_, [&](const auto& listed) { return listed.get() == bell; });
+    count_.store(bells_.size(), std::memory_order_seq_cst);
   }
+  bool empty() const { return count_.load(std::memory_order_seq_cst) == 0; }
   // What a listener looks at must be stored (seq_cst) before: a listener adds its bell, then looks.
   void Ring() {
     if (count_.load(std::memory_order_seq_cst) == 0) return;
-    std::shared_ptr<const Bells> bells;
-    {
-      MutexLock lock(mu_);
-      bells = bells_;
-    }
-    if (bells == nullptr) return;
-    for (const auto& bell : *bells) bell->Ring();
+    MutexLock lock(mu_);
+    for (const auto& bell : bells_) bell->Ring();
   }
 
  private:
-  using Bells = std::vector<std::shared_ptr<Bell>>;
-
-  void Replace(std::shared_ptr<const Bells> bells) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    bells_ = std::move(bells);
-    count_.store(bells_ ? bells_->size() : 0, std::memory_order_seq_cst);
-  }
-
   std::atomic<size_t> count_{0};
   Mutex mu_;
-  std::shared_ptr<const Bells> bells_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::shared_ptr<Bell>> bells_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace millrace::broker

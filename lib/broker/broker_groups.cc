@@ -19,7 +19,7 @@ constexpr std::string_view kOffsetsTopic = "__consumer_offsets";
 int32_t EpochBefore(const LocalPartition& partition, Offset offset) {
   if (offset <= partition.log_start()) return -1;
   auto epoch = partition.EndOfEpoch(partition.leader_epoch());
-  while (epoch.has_value()) {
+  while (epoch.has_value() && epoch->epoch >= 0) {
     const auto before = partition.EndOfEpoch(epoch->epoch - 1);
     if (!before.has_value() || before->end_offset < offset || before->epoch >= epoch->epoch) {
       return epoch->epoch;
@@ -43,8 +43,9 @@ StatusOr<BrokerImpl::Hosts> BrokerImpl::AllHosts(bool create) {
   }
   MutexLock lock(hosts_mu_);
   if (hosts_.empty()) {
+    Hosts made;  // all of them or none
     for (const auto& partition : *partitions) {
-      hosts_.push_back(std::make_shared<GroupHost>(
+      made.push_back(std::make_shared<GroupHost>(
           GroupHost::World{
               .shared = shared_,
               .incarnation = incarnation_,
@@ -52,6 +53,7 @@ StatusOr<BrokerImpl::Hosts> BrokerImpl::AllHosts(bool create) {
               .arm = [this](absl::Duration when) { shared_->upkeep.Arm(groups_job_, when); }},
           partition));
     }
+    hosts_ = std::move(made);
   }
   return hosts_;
 }
@@ -107,7 +109,7 @@ Status BrokerImpl::CheckOffsets(std::map<TopicPartition, coordinator::CommittedO
       }
       return FindPartition(tp.topic, tp.partition).status();
     }
-    MILLRACE_RETURN_IF_ERROR(partition->OpenNow());
+    MILLRACE_RETURN_IF_ERROR(partition->EnsureOpen());
     const Offset end = partition->high_watermark();
     if (committed.offset < 0 || committed.offset > end) {
       return MakeError(

@@ -25,9 +25,10 @@
 namespace millrace::broker {
 
 // The broker of one data directory. broker_open.cc has its beginning and end, topic_admin.cc what
-// changes the metadata, broker_groups.cc the groups, checkpoint.cc the copy. Lock order: admin_mu_
-// (one change of topics at a time), then log_mu_ (the metadata log), then image_mu_ and the
-// table's. admin_mu_ is held while partitions are shut, so nothing inside a partition may take it.
+// changes the metadata, broker_groups.cc the groups, checkpoint.cc the copy, follow.cc reading
+// beside a writer. Lock order: admin_mu_ (one change of topics at a time), then log_mu_ (the
+// metadata log), then image_mu_ and the table's. admin_mu_ is held while partitions are shut, so
+// nothing inside a partition may take it.
 class BrokerImpl final : public Broker {
  public:
   explicit BrokerImpl(Options options);
@@ -49,7 +50,7 @@ class BrokerImpl final : public Broker {
                                                               bool create) override;
   Status DeleteRecords(const OffsetMap& before) override;
   StatusOr<int64_t> AllocateProducerId() override;
-  void AddMetadataListener(std::shared_ptr<Bell> bell) override { bells_.Add(std::move(bell)); }
+  void AddMetadataListener(std::shared_ptr<Bell> bell) override;
   void RemoveMetadataListener(const Bell* bell) override { bells_.Remove(bell); }
 
   StatusOr<coordinator::HeartbeatReply> GroupHeartbeat(const coordinator::Heartbeat& beat,
@@ -104,6 +105,13 @@ class BrokerImpl final : public Broker {
   Status CloseDirectory(const TopicTable::Partitions& partitions, absl::Duration timeout);
   void Abandon();
 
+  // ---- follow.cc
+  // Of a broker that only reads: looks what the writer has done, where somebody listens or
+  // `everywhere`. Whether anybody listens.
+  bool FollowWriter(bool everywhere);
+  Status FollowMetadata();
+  absl::Duration FollowJob(absl::Duration now);
+
   // ---- checkpoint.cc
   Status CopyTo(const std::string& directory);
   Status FinishCopy(const std::string& directory);
@@ -125,9 +133,11 @@ class BrokerImpl final : public Broker {
   // The same for topics of which nothing but the id is known.
   Status RemoveRemains(const std::set<Uuid>& dead,
                        const std::vector<log::LogDirectory::Folder>& folders);
+  void LeftForLater(std::string_view topic, std::string_view what, const Status& why) const;
+  bool InstallMissing(std::string_view topic);
   bool MayAutoCreate() const;
   Status AutoCreate(std::string_view topic);
-  StatusOr<int32_t> BumpEpoch(const TopicPartition& name, const Uuid& topic_id);
+  StatusOr<int32_t> BumpEpoch(const TopicPartition& name, const Uuid& topic_id, int32_t above);
   StatusOr<int64_t> ProcessProducerId();
   Status EnsureOffsetsTopic();
 
@@ -174,6 +184,7 @@ class BrokerImpl final : public Broker {
   Status close_status_ ABSL_GUARDED_BY(close_mu_);
 
   size_t groups_job_ = 0;
+  Status follow_error_ ABSL_GUARDED_BY(admin_mu_);  // the last one, so that it is logged once
 };
 
 }  // namespace millrace::broker

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "base/no_throw.h"
 #include "base/seeded_bug.h"
 #include "base/status_macros.h"
 #include "broker/broker_impl.h"
@@ -16,7 +17,6 @@ namespace millrace::broker {
 namespace {
 
 constexpr absl::Duration kCloseTimeout = absl::Seconds(5);  // of a broker that is dropped
-constexpr absl::Duration kBallastAfter = absl::Seconds(1);
 constexpr size_t kEpochsABatch = 5000;
 
 std::string BallastPath(const Options& options) {
@@ -46,10 +46,11 @@ void Dispose(BrokerImpl* broker) {
     delete broker;
   };
   // The last reference may go in a callback on one of the threads that closing waits for.
-  if (broker->OnOwnThread()) {
+  if (!broker->OnOwnThread()) return end();
+  try {
     std::thread(end).detach();
-  } else {
-    end();
+  } catch (...) {
+    // No thread to be had: it stays open for as long as the process lives.
   }
 }
 
@@ -57,7 +58,7 @@ void Dispose(BrokerImpl* broker) {
 
 StatusOr<std::shared_ptr<Broker>> Broker::Open(Options options) {
   MILLRACE_RETURN_IF_ERROR(CheckOptions(options));
-  const std::shared_ptr<BrokerImpl> broker(new BrokerImpl(std::move(options)), Dispose);
+  std::shared_ptr<BrokerImpl> broker(new BrokerImpl(std::move(options)), Dispose);
   MILLRACE_RETURN_IF_ERROR(broker->Start());
   return broker;
 }
@@ -65,7 +66,7 @@ StatusOr<std::shared_ptr<Broker>> Broker::Open(Options options) {
 BrokerImpl::BrokerImpl(Options options)
     : shared_(std::make_shared<Shared>(std::move(options))),
       incarnation_(Uuid::FromRandom(shared_->random->Next(), shared_->random->Next()).ToString()),
-      ballast_(*shared_->files, BallastPath(shared_->options)),
+      ballast_(*shared_->files, *shared_->clock, BallastPath(shared_->options)),
       table_(shared_),
       housekeeper_(*shared_, table_) {
   shared_->producer_id = [this] { return ProcessProducerId(); };
@@ -73,10 +74,19 @@ BrokerImpl::BrokerImpl(Options options)
     for (const auto& partition : table_.All()) partition->FailWaiting(why);
   };
   shared_->release_ballast = [this] { return ballast_.Release(); };
-  shared_->bump_epoch = [this](const TopicPartition& name, const Uuid& topic_id) {
-    return BumpEpoch(name, topic_id);
+  shared_->has_room = [this] { return ballast_.HasRoom(); };
+  shared_->bump_epoch = [this](const TopicPartition& name, const Uuid& topic_id, int32_t above) {
+    return BumpEpoch(name, topic_id, above);
   };
   shared_->note_recovery = [this](const TopicPartition& name, const log::RecoveryReport& report) {
+    for (const log::DamagedRange& damage : report.damage) {
+      shared_->Log(Severity::kError, fmt::format("damaged: {}", log::Describe(damage)));
+    }
+    if (report.cut_bytes > 0) {
+      shared_->Log(Severity::kWarning,
+                   fmt::format("{}-{}: a torn tail of {} bytes was cut at offset {}", name.topic,
+                               name.partition, report.cut_bytes, report.cut_offset));
+    }
     MutexLock lock(reports_mu_);
     reports_.emplace_back(name, report);
   };
@@ -87,6 +97,7 @@ BrokerImpl::~BrokerImpl() {
   shared_->producer_id = nullptr;
   shared_->fail_waiting = nullptr;
   shared_->release_ballast = nullptr;
+  shared_->has_room = nullptr;
   shared_->note_recovery = nullptr;
   shared_->bump_epoch = nullptr;
 }
@@ -129,9 +140,8 @@ Status BrokerImpl::OpenDirectory() {
 Status BrokerImpl::OpenMetadata() {
   MutexLock lock(log_mu_);
   MILLRACE_ASSIGN_OR_RETURN(metadata_log_, MetadataLog::Open(*shared_));
-  auto image = metadata_log_->state().Publish();
   MutexLock image_lock(image_mu_);
-  image_ = std::move(image);
+  image_ = metadata_log_->image();
   version_.store(image_->version, std::memory_order_seq_cst);
   return absl::OkStatus();
 }
@@ -186,7 +196,7 @@ Status BrokerImpl::SettleFolders() {
     if (const Status removed = RemoveRemains(dead, remains); !removed.ok()) {
       shared_->Log(Severity::kWarning,
                    fmt::format("{}: folders of deleted topics are left for later: {}",
-                               shared_->Where(), removed.ToString()));
+                               shared_->Where(), Text(removed)));
     }
   }
   for (const log::LogDirectory::Folder& folder : folders) {
@@ -217,13 +227,13 @@ void BrokerImpl::NoteOrphan(const log::LogDirectory::Folder& folder) {
 
 Status BrokerImpl::OpenPartitions() {
   for (const auto& partition : table_.All()) {
-    if (const Status opened = partition->OpenNow(); !opened.ok()) {
+    if (const Status opened = partition->EnsureOpen(); !opened.ok()) {
       // It answers this to whoever uses it; the others are served.
       MILLRACE_RETURN_IF_ERROR(shared_->directory->failed());
-      shared_->Log(Severity::kError, opened.ToString());
+      shared_->Log(Severity::kError, Text(opened));
       log::RecoveryReport report;
       report.clean = false;
-      report.notes.push_back(opened.ToString());
+      report.notes.push_back(Text(opened));
       shared_->note_recovery(partition->name(), report);
       continue;
     }
@@ -239,11 +249,18 @@ void BrokerImpl::AddJobs() {
         shared_->NoteFailure(failed);
       } else {
         // An old mark only makes the next recovery read more.
-        shared_->Log(Severity::kWarning, fmt::format("marks: {}", written.ToString()));
+        shared_->Log(Severity::kWarning, fmt::format("marks: {}", Text(written)));
       }
     }
     return absl::InfiniteDuration();
   });
+  shared_->resting_job = shared_->upkeep.AddJob([this](absl::Duration) {
+    shared_->lane.RunResting();
+    if (shared_->waiting_untold.exchange(false)) shared_->TellWaiting();
+    return absl::InfiniteDuration();
+  });
+  shared_->follow_job =
+      shared_->upkeep.AddJob([this](absl::Duration now) { return FollowJob(now); });
   groups_job_ = shared_->upkeep.AddJob([this](absl::Duration) {
     MaintainGroups();
     return absl::InfiniteDuration();
@@ -256,13 +273,10 @@ void BrokerImpl::AddJobs() {
 
 void BrokerImpl::StartThreads() {
   Shared& shared = *shared_;
-  if (!shared.options.read_only) {
-    housekeeper_.Start();
-    shared.upkeep.CallAt(shared.clock->Elapsed() + kBallastAfter,
-                         [this] { ballast_.Restore().IgnoreError(); });
-  }
+  if (!shared.options.read_only) housekeeper_.Start();
   const int threads = shared.options.background_threads;
-  if (threads == 0) return;
+  if (threads == 0) return;          // the first RunMaintenance makes the ballast
+  ballast_.Restore().IgnoreError();  // a full disk: appends wait until there is room for it
   if (threads == 1) shared.upkeep.SetExtraWork([&shared] { shared.lane.RunQueued(); });
   if (threads > 1 && !shared.options.read_only) shared.lane.Start(threads - 1);
   shared.upkeep.Start();
@@ -296,7 +310,11 @@ Status BrokerImpl::Sync() {
 Status BrokerImpl::RunMaintenance() {
   const GateEntry inside(calls_);
   MILLRACE_RETURN_IF_ERROR(shared_->Usable());
-  if (!shared_->options.read_only) housekeeper_.ArmPass();
+  if (shared_->options.read_only) {
+    FollowWriter(/*everywhere=*/true);
+  } else {
+    housekeeper_.ArmPass();
+  }
   shared_->upkeep.RunDue();
   shared_->lane.RunQueued();
   return usable();
@@ -334,8 +352,17 @@ Status BrokerImpl::Close(absl::Duration timeout) {
     }
     phase_ = Phase::kClosing;
   }
-  Status status = CloseOnce(timeout);
+  Status status = NoThrow([&] { return CloseOnce(timeout); });
+  if (shared_->directory != nullptr) {
+    // Memory ran out on the way. The next opening finds what was acknowledged by a recovery.
+    calls_.Shut();
+    Abandon();
+  }
   MutexLock lock(close_mu_);
+  {
+    MutexLock hosts_lock(hosts_mu_);
+    hosts_.clear();
+  }
   close_status_ = status;
   phase_ = Phase::kClosed;
   close_done_.NotifyAll();
@@ -368,8 +395,6 @@ Status BrokerImpl::CloseOnce(absl::Duration timeout) {
   shared_->lane.Stop();
   for (const auto& partition : partitions) partition->FailWaiting(shared_->Usable());
   status.Update(CloseDirectory(partitions, deadline - shared_->clock->Elapsed()));
-  MutexLock lock(hosts_mu_);
-  hosts_.clear();
   return status;
 }
 
@@ -386,12 +411,15 @@ Status BrokerImpl::CloseDirectory(const TopicTable::Partitions& partitions,
   }
   Status status;
   if (!shared_->options.read_only) {
+    // Indexes, producer state and the manifest need room. The next opening makes the ballast again.
+    if (shared_->saw_full_disk) ballast_.Release();
     std::vector<log::PartitionLog*> borrowed;
     for (const auto& log : logs) borrowed.push_back(log.get());
     status = shared_->directory->CloseCleanly(borrowed, shared_->clock->Now() + timeout);
   }
   logs.clear();
-  table_.Clear();
+  while (table_.TakeTopic(nullptr)) {
+  }
   shared_->directory = nullptr;
   return status;
 }
@@ -400,16 +428,22 @@ void BrokerImpl::Abandon() {
   shared_->closing.store(true, std::memory_order_seq_cst);
   shared_->upkeep.Stop();
   shared_->lane.Stop();
-  for (const auto& partition : table_.Clear()) {
-    partition->Shut(/*deleted=*/false);
-    partition->FailWaiting(shared_->Usable());
-    partition->TakeLog().reset();
+  const Status closed = NoThrow([&] { return shared_->Usable(); });
+  TopicTable::Partitions partitions;
+  while (table_.TakeTopic(&partitions)) {
+    for (const auto& partition : partitions) {
+      partition->Shut(/*deleted=*/false);
+      partition->FailWaiting(closed);
+      partition->TakeLog().reset();
+    }
   }
   {
     MutexLock lock(log_mu_);
     metadata_log_ = nullptr;
   }
   shared_->directory = nullptr;
+  MutexLock lock(hosts_mu_);
+  hosts_.clear();
 }
 
 }  // namespace millrace::broker

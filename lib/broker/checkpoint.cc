@@ -117,6 +117,13 @@ Status BrokerImpl::Checkpoint(const std::string& directory) {
         ErrorId::kAlreadyExists,
         fmt::format("checkpoint: {} exists; the copy makes its own directory", directory));
   }
+  for (std::string path = directory, above; (above = ParentDir(path)) != path; path = above) {
+    if (!shared_->files->Stat(JoinPath(above, "millrace/format")).ok()) continue;
+    return MakeError(ErrorId::kInvalidArgument,
+                     fmt::format("checkpoint: {} lies inside of the log directory {}; the copy "
+                                 "would be taken for a part of it",
+                                 directory, above));
+  }
   Status copied = CopyTo(directory);
   if (copied.ok()) copied = FinishCopy(directory);
   if (!copied.ok()) {

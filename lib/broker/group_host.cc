@@ -1,6 +1,7 @@
 #include "broker/group_host.h"
 
 #include <algorithm>
+#include <exception>
 #include <optional>
 #include <set>
 #include <variant>
@@ -11,9 +12,9 @@
 #include "base/kill_point.h"
 #include "base/seeded_bug.h"
 #include "base/status_macros.h"
+#include "base/utf8.h"
 #include "record/batch_builder.h"
-#include "record/codec.h"
-#include "record/record_reader.h"
+#include "record/for_each_record.h"
 
 namespace millrace::broker {
 namespace {
@@ -39,31 +40,30 @@ struct Ringer {
   }
 };
 
-// The next UTF-16 units of `text`, as Java has them. A byte that is no UTF-8 counts as U+FFFD.
-uint32_t NextCodePoint(std::string_view* text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>((*text)[i]); };
-  const unsigned char first = byte(0);
-  const size_t length = first < 0x80   ? 1
-                        : first < 0xc2 ? 0
-                        : first < 0xe0 ? 2
-                        : first < 0xf0 ? 3
-                                       : 4;
-  uint32_t point = length == 1 ? first : first & (0xffu >> (length + 1));
-  bool valid = length > 0 && length <= text->size();
-  for (size_t i = 1; valid && i < length; ++i) {
-    valid = (byte(i) & 0xc0) == 0x80;
-    point = point << 6 | (byte(i) & 0x3f);
+// Throws the coordinator away where memory runs out while it decides, or before what it decided is
+// written: its state may be ahead of the log, or half changed. The next call loads it anew.
+class Decided {
+ public:
+  explicit Decided(std::unique_ptr<coordinator::GroupCoordinator>& coordinator)
+      : coordinator_(coordinator) {}
+  ~Decided() {
+    if (std::uncaught_exceptions() > before_) coordinator_ = nullptr;
   }
-  text->remove_prefix(valid ? length : 1);
-  return valid ? point : 0xfffd;
-}
+  Decided(const Decided&) = delete;
+  Decided& operator=(const Decided&) = delete;
+
+ private:
+  std::unique_ptr<coordinator::GroupCoordinator>& coordinator_;
+  const int before_ = std::uncaught_exceptions();
+};
 
 }  // namespace
 
 int32_t PartitionOfGroup(std::string_view group, int32_t partitions) {
   uint32_t hash = 0;
   while (!group.empty()) {
-    const uint32_t point = NextCodePoint(&group);
+    const auto [point, length, valid] = FirstCharacter(group);
+    group.remove_prefix(length);
     if (point >= 0x10000) {
       hash = hash * 31 + (0xd800 + ((point - 0x10000) >> 10));
       hash = hash * 31 + (0xdc00 + ((point - 0x10000) & 0x3ff));
@@ -123,6 +123,7 @@ StatusOr<T> GroupHost::Run(std::string_view group, bool durable, Decide decide) 
   {
     MutexLock lock(mu_);
     MILLRACE_RETURN_IF_ERROR(LoadLocked());
+    const Decided decided(coordinator_);
     MILLRACE_RETURN_IF_ERROR(TickLocked(&ringer.bells));
     StatusOr<Decision<T>> decision = decide(*coordinator_, Now(), View(world_.image()));
     MILLRACE_RETURN_IF_ERROR(decision.status());
@@ -141,7 +142,10 @@ StatusOr<T> GroupHost::Run(std::string_view group, bool durable, Decide decide) 
 template <typename T, typename Ask>
 StatusOr<T> GroupHost::Look(Ask ask) {
   MILLRACE_RETURN_IF_ERROR(world_.shared->Usable());
+  if (world_.shared->options.read_only) partition_->Follow();
   MutexLock lock(mu_);
+  // Beside a writer: what it has written since is read with all that was before.
+  if (world_.shared->options.read_only && partition_->log_end() != written_) coordinator_.reset();
   MILLRACE_RETURN_IF_ERROR(LoadLocked());
   return ask(*coordinator_);
 }
@@ -206,45 +210,33 @@ Status GroupHost::Load() {
   return LoadLocked();
 }
 
-Status GroupHost::ReplayLog(Coordinator& loading) const {
+StatusOr<Offset> GroupHost::ReplayLog(Coordinator& loading) const {
   MILLRACE_ASSIGN_OR_RETURN(const auto log, partition_->log());
   BufferPool& pool = world_.shared->pool;
   const Offset end = log->log_end();
   Offset from = log->log_start();
   while (from < end) {
     MILLRACE_ASSIGN_OR_RETURN(const log::ReadResult read, log->Read(from, end, kReadBytes, pool));
-    auto rest = read.bytes;
-    while (!rest.empty()) {
-      MILLRACE_ASSIGN_OR_RETURN(const record::BatchHeader header, record::ParseHeader(rest));
-      const auto batch = rest.first(header.size_bytes());
-      rest = rest.subspan(header.size_bytes());
-      if (header.is_control()) continue;
-      MILLRACE_ASSIGN_OR_RETURN(
-          const record::Payload payload,
-          record::ExpandedPayload(header, batch, record::RecordLimits{}.max_uncompressed_bytes,
-                                  pool));
-      record::RecordReader reader(header, payload.records);
-      record::RecordFields fields;
-      while (reader.Next(&fields)) {
-        if (fields.offset < from) continue;
-        std::optional<std::span<const std::byte>> value;
-        if (!fields.value.is_null()) value = fields.value.span();
-        MILLRACE_RETURN_IF_ERROR(loading.Replay(fields.key.span(), value));
-      }
-      MILLRACE_RETURN_IF_ERROR(reader.status());
-    }
+    MILLRACE_RETURN_IF_ERROR(
+        record::ForEachRecord(read.bytes, record::RecordLimits{}.max_uncompressed_bytes, pool,
+                              [&](const record::RecordFields& fields) -> Status {
+                                if (fields.offset < from) return absl::OkStatus();
+                                std::optional<std::span<const std::byte>> value;
+                                if (!fields.value.is_null()) value = fields.value.span();
+                                return loading.Replay(fields.key.span(), value);
+                              }));
     from = read.next_offset;
   }
-  return absl::OkStatus();
+  return end;
 }
 
 Status GroupHost::LoadLocked() {
   if (coordinator_ != nullptr) return absl::OkStatus();
   auto loading = std::make_unique<Coordinator>(world_.incarnation);
   const View view(world_.image());
-  if (Status replayed = ReplayLog(*loading); !replayed.ok()) {
-    return Annotate(replayed, "the state of consumer groups cannot be loaded");
-  }
+  const StatusOr<Offset> replayed = ReplayLog(*loading);
+  if (!replayed.ok())
+    return Annotate(replayed.status(), "the state of consumer groups cannot be loaded");
   // Commits that were accepted and could not be written yet stand above what the log says.
   for (const auto& [key, record] : behind_) {
     std::optional<std::span<const std::byte>> value;
@@ -252,9 +244,10 @@ Status GroupHost::LoadLocked() {
     MILLRACE_RETURN_IF_ERROR(loading->Replay(key, value));
   }
   Records records = loading->FinishLoading(Now(), view);
+  const Decided decided(coordinator_);
   coordinator_ = std::move(loading);
   ticked_version_ = view.version();
-  written_ = partition_->log_end();
+  written_ = *replayed;
   ForgetLostTopics(view, &records);
   if (records.empty() || world_.shared->options.read_only) return absl::OkStatus();
   return WriteLocked(records, /*will_sync=*/false);
@@ -310,7 +303,7 @@ Status GroupHost::AppendLocked(const Records& first, const Records& then, bool w
   options.caller_syncs = will_sync;
   Offset end = 0;
   MILLRACE_RETURN_IF_ERROR(world_.shared->WithBallast([&] {
-    return partition_->Append(batch, options, [&end](const StatusOr<Appended>& appended) {
+    return partition_->AppendState(batch, options, [&end](const StatusOr<Appended>& appended) {
       if (appended.ok()) end = appended->next_offset;
     });
   }));
@@ -370,6 +363,7 @@ Status GroupHost::Commit(const coordinator::OffsetCommit& commit, bool durable) 
   MILLRACE_RETURN_IF_ERROR(world_.shared->Writable());
   MutexLock lock(mu_);
   MILLRACE_RETURN_IF_ERROR(LoadLocked());
+  const Decided decided(coordinator_);
   MILLRACE_ASSIGN_OR_RETURN(auto decision, coordinator_->OnCommit(commit, Now()));
   for (StateRecord& record : decision.records) {
     std::vector<std::byte> key = record.key;
@@ -447,6 +441,7 @@ void GroupHost::Maintain() {
   Status status;
   {
     MutexLock lock(mu_);
+    const Decided decided(coordinator_);
     if (world_.shared->clock->Elapsed() >= behind_due_) {
       status = WriteLocked({}, /*will_sync=*/false);
       if (!status.ok()) behind_due_ = world_.shared->clock->Elapsed() + kRetryWrite;
@@ -455,7 +450,7 @@ void GroupHost::Maintain() {
     ArmLocked();
   }
   if (status.ok()) status = Compact();
-  if (!status.ok()) world_.shared->Log(Severity::kWarning, status.ToString());
+  if (!status.ok()) world_.shared->Log(Severity::kWarning, Text(status));
 }
 
 bool GroupHost::CompactionIsDue() {
@@ -507,10 +502,9 @@ Status GroupHost::WriteSnapshot(Offset* start, Offset* end) {
 }
 
 void GroupHost::RingAll() {
-  Ringer ringer;
   MutexLock lock(mu_);
   for (const auto& [group, listeners] : listeners_) {
-    for (const auto& [member, bell] : listeners.by_member) ringer.bells.push_back(bell);
+    for (const auto& [member, bell] : listeners.by_member) bell->Ring();
   }
 }
 

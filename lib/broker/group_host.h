@@ -77,7 +77,7 @@ class GroupHost {
 
   absl::Time Now() const;
   Status LoadLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  Status ReplayLog(Coordinator& loading) const;
+  StatusOr<Offset> ReplayLog(Coordinator& loading) const;  // to which offset
   void ForgetLostTopics(const View& topics, Records* records) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Appends what waits and `records` as one batch. An error has thrown the coordinator away.
   Status WriteLocked(const Records& records, bool will_sync) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "base/no_throw.h"
 #include "base/status_macros.h"
 
 namespace millrace::broker {
@@ -24,7 +25,7 @@ std::shared_ptr<const TopicConfig> LocalPartition::config() const {
   return config_;
 }
 
-void LocalPartition::SetConfig(std::shared_ptr<const TopicConfig> config) {
+void LocalPartition::SetConfig(const std::shared_ptr<const TopicConfig>& config) {
   const GateEntry inside(gate_);
   {
     MutexLock lock(config_mu_);
@@ -58,7 +59,7 @@ Status LocalPartition::OpenLocked() const {
   const std::string folder = fmt::format("{}-{}", name().topic, name().partition);
   const std::shared_ptr<const TopicConfig> topic = config();
   std::unique_ptr<log::PartitionLog> log;
-  const Status opened = shared_->WithBallast([&]() -> Status {
+  Status opened = shared_->WithBallast([&]() -> Status {
     // Never with `create`: a folder that was there once and is missing now is data loss, and the
     // directory knows by its marks which were there.
     MILLRACE_ASSIGN_OR_RETURN(
@@ -73,16 +74,19 @@ Status LocalPartition::OpenLocked() const {
     return opened;
   }
   const log::RecoveryReport& report = log->recovery();
-  if (!report.clean && shared_->directory->was_clean() && !shared_->options.read_only) {
-    // The directory was closed well and this log was not: it alone gets its new epoch here, before
-    // its first append. After an unclean close all have got theirs.
-    const auto epoch = shared_->bump_epoch(name(), topic_id());
+  // The directory was closed well and this log was not: it alone gets its new epoch here, before
+  // its first append. After an unclean close all have got theirs. And where the metadata come from
+  // an older backup, or the log's epochs from elsewhere, no epoch may be used again.
+  const bool reopened = !report.clean && shared_->directory->was_clean();
+  const bool behind = log->latest_epoch() > leader_epoch();
+  if ((reopened || behind) && !shared_->options.read_only) {
+    const auto epoch = shared_->bump_epoch(name(), topic_id(), log->latest_epoch());
     MILLRACE_RETURN_IF_ERROR(epoch.status());
     leader_epoch_.store(*epoch, std::memory_order_release);
   }
+  if (!report.clean && shared_->note_recovery) shared_->note_recovery(name(), report);
   // A log that is open holds only what is synced; a read-only opener cannot know, and says so.
   high_watermark_.store(log->log_end(), std::memory_order_seq_cst);
-  if (!report.clean && shared_->note_recovery) shared_->note_recovery(name(), report);
   owned_log_ = std::move(log);
   log_.store(owned_log_.get(), std::memory_order_release);
   return absl::OkStatus();
@@ -97,10 +101,12 @@ StatusOr<log::PartitionLog*> LocalPartition::Opened() const {
   return owned_log_.get();
 }
 
-Status LocalPartition::OpenNow() {
+Status LocalPartition::EnsureOpen() {
   const GateEntry inside(gate_);
   if (!inside) return WhyShut();
-  return Opened().status();
+  MILLRACE_RETURN_IF_ERROR(shared_->Usable());
+  const Status opened = Opened().status();
+  return IsUnused(opened) ? absl::OkStatus() : opened;
 }
 
 StatusOr<std::shared_ptr<log::PartitionLog>> LocalPartition::log() {
@@ -110,11 +116,18 @@ StatusOr<std::shared_ptr<log::PartitionLog>> LocalPartition::log() {
   MILLRACE_ASSIGN_OR_RETURN(log::PartitionLog* const log, Opened());
   // The handle stays inside until it is dropped.
   if (!gate_.Enter()) return WhyShut();
+  // Should there be no memory for the handle, the deleter runs.
   return std::shared_ptr<log::PartitionLog>(
       log, [self = shared_from_this()](log::PartitionLog*) { self->gate_.Leave(); });
 }
 
 // ---- reading
+
+void LocalPartition::AddListener(std::shared_ptr<Bell> bell) {
+  bells_.Add(std::move(bell));
+  if (shared_->options.read_only)
+    shared_->upkeep.Arm(shared_->follow_job, shared_->clock->Elapsed());
+}
 
 // A partition that was never used has no folder. A writer makes it on the first use; a reader does
 // not.
@@ -139,7 +152,9 @@ StatusOr<FetchResult> LocalPartition::Fetch(Offset from, size_t max_bytes, ReadL
   result.next_offset = from;
   // As Kafka: what is written and not visible yet is no error, there is just nothing to read.
   if (from >= below && from <= std::max(below, log->log_end())) return result;
-  MILLRACE_ASSIGN_OR_RETURN(log::ReadResult read, log->Read(from, below, max_bytes, shared_->pool));
+  StatusOr<log::ReadResult> answer = log->Read(from, below, max_bytes, shared_->pool);
+  if (!answer.ok()) return InPartition(answer.status(), name().topic, name().partition);
+  log::ReadResult& read = *answer;
   result.buffer = std::move(read.buffer);
   result.bytes = read.bytes;
   if (!read.bytes.empty()) result.next_offset = read.next_offset;
@@ -241,17 +256,34 @@ void LocalPartition::Housekeep(absl::Time now) {
       shared_->NoteFailure(failed);
     } else {
       shared_->Log(Severity::kWarning, fmt::format("{}-{}: retention: {}", name().topic,
-                                                   name().partition, status.ToString()));
+                                                   name().partition, Text(status)));
     }
   }
   if (log->log_start() != start) bells_.Ring();
   log->ReleaseIdle();
 }
 
+void LocalPartition::Follow() {
+  const GateEntry inside(gate_);
+  if (!inside || !shared_->Usable().ok()) return;
+  const bool was_open = open_log() != nullptr;
+  if (!was_open && bells_.empty()) return;
+  const auto log = Opened();  // of one that was never used, the folder may be there by now
+  if (!log.ok()) return;      // the next one who reads is told
+  const StatusOr<bool> news = (*log)->Follow();
+  bool moved = !was_open || (news.ok() && *news);
+  {
+    // A read may have followed before, and another thread may be at it: the end decides.
+    MutexLock lock(mu_);
+    moved |= MoveHighWatermark((*log)->log_end());
+  }
+  if (moved) bells_.Ring();
+}
+
 void LocalPartition::Shut(bool deleted) {
   if (deleted) deleted_.store(true, std::memory_order_seq_cst);
   gate_.Shut();
-  if (deleted) FailWaiting(Gone());
+  if (deleted) FailWaiting(NoThrow([&] { return Gone(); }));
   bells_.Ring();
 }
 

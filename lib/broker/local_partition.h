@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -23,7 +24,7 @@ class LocalPartition final : public Partition,
                              public std::enable_shared_from_this<LocalPartition> {
  public:
   struct Traits {
-    bool internal = false;  // of the broker's own state: no quota, keys known to be there
+    bool internal = false;  // of the broker's own state: only the broker appends
     bool fresh = false;     // made by this broker: until its first use there is nothing to keep
     std::shared_ptr<const TopicConfig> config;
     int32_t leader_epoch = 0;
@@ -34,6 +35,7 @@ class LocalPartition final : public Partition,
                 AppendDone done) override;
   Status SyncTo(Offset offset) override;
   StatusOr<FetchResult> Fetch(Offset from, size_t max_bytes, ReadLevel level) override;
+  Status EnsureOpen() override;
   Offset log_start() const override;
   Offset high_watermark() const override;
   Offset last_stable_offset() const override { return high_watermark(); }
@@ -44,23 +46,28 @@ class LocalPartition final : public Partition,
   StatusOr<std::optional<log::PartitionLog::OffsetForTime>> FindMaxTimestamp() override;
   std::optional<log::EpochEnd> EndOfEpoch(int32_t epoch) const override;
   StatusOr<std::shared_ptr<log::PartitionLog>> log() override;
-  void AddListener(std::shared_ptr<Bell> bell) override { bells_.Add(std::move(bell)); }
+  void AddListener(std::shared_ptr<Bell> bell) override;
   void RemoveListener(const Bell* bell) override { bells_.Remove(bell); }
   bool deleted() const override { return deleted_.load(std::memory_order_acquire); }
 
   // ---- for the broker
+  // Appends to an internal topic. No quota and no checks: the caller is the broker.
+  Status AppendState(const record::EncodedBatch& batch, const AppendOptions& options,
+                     AppendDone done);
   void RunSync() override;
-  Status OpenNow();  // what the first use would do
   // The log if it is open: what upkeep looks at without opening idle partitions.
   log::PartitionLog* open_log() const { return log_.load(std::memory_order_acquire); }
   // Durably moves the log start; listeners hear of it. `before` is at most the high watermark.
   Status DeleteRecordsBefore(Offset before);
   // Rolls and expires what is due, and gives idle descriptors back.
   void Housekeep(absl::Time now);
-  void SetConfig(std::shared_ptr<const TopicConfig> config);
+  void SetConfig(const std::shared_ptr<const TopicConfig>& config);
   void SetLeaderEpoch(int32_t epoch) { leader_epoch_.store(epoch, std::memory_order_release); }
   bool needs_sync() const;  // something is written and not synced, or waits to be answered
   void RingBells() { bells_.Ring(); }
+  bool has_listeners() const { return !bells_.empty(); }
+  // In a broker that only reads: looks for what the writer has done; listeners hear of it.
+  void Follow();
   // Answers every append that waits with `why`; their bytes may be on disk all the same.
   void FailWaiting(const Status& why);
   // No call is inside after this one, and none gets in; listeners hear of it. The log stays until
@@ -77,15 +84,22 @@ class LocalPartition final : public Partition,
 
   Status WhyShut() const;
   bool IsUnused(const Status& status) const;
-  Status CheckQuota(size_t more) const;
-  Status Gone() const;  // of a deleted topic
+  Status CheckRoom(size_t more) const;  // on the disk, and in the quota
+  Status Gone() const;                  // of a deleted topic
   StatusOr<log::PartitionLog*> Opened() const;
   Status OpenLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(open_mu_);
   std::shared_ptr<const TopicConfig> config() const;
+  Status AppendPrepared(log::PartitionLog* log, const PreparedBatch& batch,
+                        const AppendOptions& options, const TopicConfig& config, AppendDone done);
   // Writes the batch; fills `appended`. `answer` tells whether the append is to be answered at
   // once, and otherwise `done` has been taken into the queue.
-  Status Write(log::PartitionLog* log, const PreparedBatch& batch, const AppendOptions& options,
-               const TopicConfig& config, Appended* appended, AppendDone* done, bool* answer);
+  struct Written {
+    Appended appended;
+    bool waits = false;  // for a sync, with `done`
+  };
+  StatusOr<Written> Write(log::PartitionLog* log, const PreparedBatch& batch,
+                          const AppendOptions& options, const TopicConfig& config,
+                          AppendDone* done);
   bool MustWait(const AppendOptions& options, const log::PartitionLog& log, Offset end) const;
   void AskForSync(const AppendOptions& options, const TopicConfig& config, int32_t records,
                   bool rolled) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -93,7 +107,12 @@ class LocalPartition final : public Partition,
   Status SyncOpened(log::PartitionLog* log, Offset offset);
   // Moves the high watermark to what is synced and answers the appends that this decides, in order.
   void Complete(log::PartitionLog* log);
-  bool TakeReady(log::PartitionLog* log, std::vector<Waiting>* ready, bool* moved)
+  // Some appends to answer; few at a time, so that no list of them has to be made.
+  struct Ready {
+    std::array<Waiting, 8> appends;
+    size_t count = 0;
+  };
+  bool TakeReady(log::PartitionLog* log, Ready* ready, bool* moved)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool MoveHighWatermark(Offset to) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 

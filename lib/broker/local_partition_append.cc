@@ -1,10 +1,13 @@
 // What happens to an append between the checks and its answer.
 #include <algorithm>
+#include <new>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "base/no_throw.h"
 #include "base/seeded_bug.h"
 #include "base/status_macros.h"
 #include "broker/local_partition.h"
@@ -32,32 +35,59 @@ Status LocalPartition::Append(const record::EncodedBatch& batch, const AppendOpt
                               AppendDone done) {
   const GateEntry inside(gate_);
   if (!inside) return WhyShut();
-  MILLRACE_RETURN_IF_ERROR(internal_ ? shared_->WritableInside() : shared_->Writable());
+  MILLRACE_RETURN_IF_ERROR(shared_->Writable());
+  if (internal_) {
+    return MakeError(ErrorId::kInvalidTopic,
+                     fmt::format("topic {} holds the broker's own state; nobody else appends to it",
+                                 name().topic),
+                     {.topic = name().topic, .partition = name().partition});
+  }
   MILLRACE_ASSIGN_OR_RETURN(log::PartitionLog* const log, Opened());
   const std::shared_ptr<const TopicConfig> topic = config();
-  StatusOr<PreparedBatch> prepared =
-      internal_
-          ? PreparedBatch{.bytes = batch.bytes(),
-                          .owner = {},
-                          .payload_crc = batch.payload_crc,
-                          .record_count = batch.record_count,
-                          .is_control = false,
-                          .log_append_time_ms = {}}
-          : PrepareBatch(batch, options, *topic, shared_->clock->Now(), name(), shared_->pool);
-  MILLRACE_RETURN_IF_ERROR(prepared.status());
-  MILLRACE_RETURN_IF_ERROR(CheckQuota(prepared->bytes.size()));
+  MILLRACE_ASSIGN_OR_RETURN(
+      const PreparedBatch prepared,
+      PrepareBatch(
+          batch, options,
+          {.name = name(), .config = *topic, .now = shared_->clock->Now(), .pool = shared_->pool}));
+  MILLRACE_RETURN_IF_ERROR(CheckRoom(prepared.bytes.size()));
+  return AppendPrepared(log, prepared, options, *topic, std::move(done));
+}
 
-  Appended appended;
-  bool answer = false;
-  MILLRACE_RETURN_IF_ERROR(Write(log, *prepared, options, *topic, &appended, &done, &answer));
-  if (answer) done(appended);
+Status LocalPartition::AppendState(const record::EncodedBatch& batch, const AppendOptions& options,
+                                   AppendDone done) {
+  const GateEntry inside(gate_);
+  if (!inside) return WhyShut();
+  MILLRACE_RETURN_IF_ERROR(shared_->WritableInside());
+  MILLRACE_ASSIGN_OR_RETURN(log::PartitionLog* const log, Opened());
+  const PreparedBatch prepared{.bytes = batch.bytes(),
+                               .owner = {},
+                               .payload_crc = batch.payload_crc,
+                               .record_count = batch.record_count,
+                               .is_control = false,
+                               .log_append_time_ms = {}};
+  return AppendPrepared(log, prepared, options, *config(), std::move(done));
+}
+
+Status LocalPartition::AppendPrepared(log::PartitionLog* log, const PreparedBatch& batch,
+                                      const AppendOptions& options, const TopicConfig& config,
+                                      AppendDone done) {
+  MILLRACE_ASSIGN_OR_RETURN(const Written written, Write(log, batch, options, config, &done));
+  // Readers first: their wake-up is what a record's latency is made of.
   if (shared_->options.flush != FlushPolicy::kEachBatch) bells_.Ring();
+  if (!written.waits) done(written.appended);
   return absl::OkStatus();
 }
 
-Status LocalPartition::CheckQuota(size_t more) const {
+Status LocalPartition::CheckRoom(size_t more) const {
+  if (!shared_->has_room()) [[unlikely]] {
+    return MakeError(ErrorId::kNoSpace,
+                     fmt::format("{}-{}: the disk of {} is full, and what is left is kept for the "
+                                 "broker's own state; appends go on when there is room again",
+                                 name().topic, name().partition, shared_->Where()),
+                     {.topic = name().topic, .partition = name().partition});
+  }
   const int64_t limit = shared_->options.max_total_bytes;
-  if (limit <= 0 || internal_) return absl::OkStatus();
+  if (limit <= 0) return absl::OkStatus();
   const uint64_t used = shared_->directory->total_bytes();
   if (used + more <= static_cast<uint64_t>(limit)) return absl::OkStatus();
   return MakeError(ErrorId::kQuotaReached,
@@ -67,12 +97,16 @@ Status LocalPartition::CheckQuota(size_t more) const {
                    {.topic = name().topic, .partition = name().partition});
 }
 
-Status LocalPartition::Write(log::PartitionLog* log, const PreparedBatch& batch,
-                             const AppendOptions& options, const TopicConfig& config,
-                             Appended* appended, AppendDone* done, bool* answer) {
+StatusOr<LocalPartition::Written> LocalPartition::Write(log::PartitionLog* log,
+                                                        const PreparedBatch& batch,
+                                                        const AppendOptions& options,
+                                                        const TopicConfig& config,
+                                                        AppendDone* done) {
+  Written written;
   log::AppendRequest request;
   request.payload_crc = batch.payload_crc;
   request.log_append_time_ms = batch.log_append_time_ms;
+  if (options.in_process) request.allowed_bytes = options.allowed_bytes;
   if (options.in_process && options.idempotent && !batch.is_control && !internal_) {
     MILLRACE_ASSIGN_OR_RETURN(request.producer_id, shared_->producer_id());
     request.producer_epoch = 0;
@@ -81,19 +115,22 @@ Status LocalPartition::Write(log::PartitionLog* log, const PreparedBatch& batch,
   StatusOr<log::AppendResult> result;
   {
     MutexLock lock(mu_);
+    // Nothing may fail for lack of memory once the batch is written.
+    if (waiting_.size() == waiting_.capacity()) waiting_.reserve(2 * waiting_.size() + 4);
     request.leader_epoch = leader_epoch();
     result = log->Append(batch.bytes, request, /*verified=*/true);
     if (result.ok()) {
-      *appended = {.base_offset = result->base_offset,
-                   .next_offset = result->next_offset,
-                   .log_append_time_ms = batch.log_append_time_ms.value_or(-1),
-                   .duplicate = result->duplicate};
+      written.appended = {.base_offset = result->base_offset,
+                          .next_offset = result->next_offset,
+                          .log_append_time_ms = batch.log_append_time_ms.value_or(-1),
+                          .duplicate = result->duplicate};
       if (shared_->options.flush != FlushPolicy::kEachBatch ||
           SeededBug(Bug::kVisibleBeforeDurable)) {
         MoveHighWatermark(result->next_offset);
       }
-      *answer = !MustWait(options, *log, result->next_offset);
-      if (!*answer) waiting_.push_back({.appended = *appended, .done = std::move(*done)});
+      written.waits = MustWait(options, *log, result->next_offset);
+      if (written.waits)
+        waiting_.push_back({.appended = written.appended, .done = std::move(*done)});
       if (!result->duplicate) AskForSync(options, config, batch.record_count, result->rolled);
     }
   }
@@ -102,18 +139,21 @@ Status LocalPartition::Write(log::PartitionLog* log, const PreparedBatch& batch,
       shared_->directory->Fail(
           result.status());  // our own mistake: no more writes, the host lives on
     }
+    if (ErrorIdOf(result.status()) == ErrorId::kNoSpace) {
+      shared_->saw_full_disk.store(true, std::memory_order_relaxed);
+    }
     // An internal topic's writer holds its own lock here, and looks after it has let go of it.
     if (!internal_) FailureWatch watch(*shared_);
-    return result.status();
+    return InPartition(result.status(), name().topic, name().partition);
   }
-  if (!appended->duplicate) {
+  if (!written.appended.duplicate) {
     Metrics& metrics = shared_->metrics;
     metrics.records_appended.fetch_add(static_cast<uint64_t>(batch.record_count),
                                        std::memory_order_relaxed);
     metrics.bytes_appended.fetch_add(batch.bytes.size(), std::memory_order_relaxed);
     metrics.batches_appended.fetch_add(1, std::memory_order_relaxed);
   }
-  return absl::OkStatus();
+  return written;
 }
 
 bool LocalPartition::MustWait(const AppendOptions& options, const log::PartitionLog& log,
@@ -142,12 +182,18 @@ void LocalPartition::AskForSync(const AppendOptions& options, const TopicConfig&
 
 void LocalPartition::ArmTimer(absl::Duration age) {
   if (timer_armed_.exchange(true, std::memory_order_acq_rel)) return;
-  shared_->upkeep.CallAt(shared_->clock->Elapsed() + age, [weak = weak_from_this()] {
-    const auto self = weak.lock();
-    if (self == nullptr) return;
-    self->timer_armed_.store(false, std::memory_order_release);
-    self->shared_->lane.Enqueue(self);
-  });
+  try {
+    shared_->upkeep.CallAt(shared_->clock->Elapsed() + age, [weak = weak_from_this()] {
+      const auto self = weak.lock();
+      if (self == nullptr) return;
+      self->timer_armed_.store(false, std::memory_order_release);
+      self->shared_->lane.Enqueue(self);
+    });
+  } catch (const std::bad_alloc&) {
+    // No memory for a timer: rather too early than not at all.
+    timer_armed_.store(false, std::memory_order_release);
+    shared_->lane.Enqueue(shared_from_this());
+  }
 }
 
 Status LocalPartition::SyncTo(Offset offset) {
@@ -191,7 +237,7 @@ bool LocalPartition::MoveHighWatermark(Offset to) {
   return true;
 }
 
-bool LocalPartition::TakeReady(log::PartitionLog* log, std::vector<Waiting>* ready, bool* moved) {
+bool LocalPartition::TakeReady(log::PartitionLog* log, Ready* ready, bool* moved) {
   const Offset synced = log->synced_end();
   if (synced > synced_seen_) {
     synced_seen_ = synced;
@@ -199,9 +245,9 @@ bool LocalPartition::TakeReady(log::PartitionLog* log, std::vector<Waiting>* rea
   }
   if (shared_->options.flush == FlushPolicy::kEachBatch && MoveHighWatermark(synced)) *moved = true;
   if (answering_) return false;  // that thread looks again before it leaves
-  while (first_waiting_ < waiting_.size() &&
+  while (ready->count < ready->appends.size() && first_waiting_ < waiting_.size() &&
          waiting_[first_waiting_].appended.next_offset <= synced) {
-    ready->push_back(std::move(waiting_[first_waiting_++]));
+    ready->appends[ready->count++] = std::move(waiting_[first_waiting_++]);
   }
   if (first_waiting_ == waiting_.size()) {
     waiting_.clear();
@@ -211,12 +257,12 @@ bool LocalPartition::TakeReady(log::PartitionLog* log, std::vector<Waiting>* rea
     waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<ptrdiff_t>(first_waiting_));
     first_waiting_ = 0;
   }
-  answering_ = !ready->empty();
+  answering_ = ready->count > 0;
   return answering_;
 }
 
 void LocalPartition::Complete(log::PartitionLog* log) {
-  std::vector<Waiting> ready;
+  Ready ready;
   bool more = true;
   while (more) {
     // Looked at anew before every answer: a sync that succeeded says nothing once another has
@@ -231,8 +277,11 @@ void LocalPartition::Complete(log::PartitionLog* log) {
       more = TakeReady(log, &ready, &moved);
     }
     if (moved) bells_.Ring();
-    for (Waiting& append : ready) append.done(append.appended);
-    ready.clear();
+    for (Waiting& append : std::span(ready.appends).first(ready.count)) {
+      append.done(append.appended);
+      append.done = nullptr;  // what it holds goes before the next one is told
+    }
+    ready.count = 0;
     if (more) {
       MutexLock lock(mu_);
       answering_ = false;
@@ -242,17 +291,15 @@ void LocalPartition::Complete(log::PartitionLog* log) {
 
 void LocalPartition::FailWaiting(const Status& why) {
   std::vector<Waiting> failed;
+  size_t first = 0;
   {
     MutexLock lock(mu_);
-    failed.assign(
-        std::make_move_iterator(waiting_.begin() + static_cast<ptrdiff_t>(first_waiting_)),
-        std::make_move_iterator(waiting_.end()));
-    waiting_.clear();
-    first_waiting_ = 0;
+    failed.swap(waiting_);
+    first = std::exchange(first_waiting_, 0);
   }
-  if (failed.empty()) return;
-  const Status told = PossiblyPersisted(why, name());
-  for (Waiting& append : failed) append.done(told);
+  if (first == failed.size()) return;
+  const Status told = NoThrow([&] { return PossiblyPersisted(why, name()); });
+  for (Waiting& append : std::span(failed).subspan(first)) append.done(told);
 }
 
 }  // namespace millrace::broker

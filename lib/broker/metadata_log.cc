@@ -1,12 +1,14 @@
 #include "broker/metadata_log.h"
 
 #include <algorithm>
+#include <new>
 
 #include <fmt/format.h>
 
 #include "base/errors.h"
 #include "base/invariant.h"
 #include "base/kill_point.h"
+#include "base/no_throw.h"
 #include "base/seeded_bug.h"
 #include "base/status_macros.h"
 #include "env/file_util.h"
@@ -40,7 +42,9 @@ StatusOr<std::unique_ptr<MetadataLog>> MetadataLog::Open(Shared& shared) {
   auto opened = std::unique_ptr<MetadataLog>(new MetadataLog(shared));
   MILLRACE_RETURN_IF_ERROR(opened->OpenLog());
   if (Status replayed = opened->Replay(); !replayed.ok()) {
-    return Annotate(replayed, opened->log_->directory());
+    // Damage of the log names its place itself.
+    const std::string& path = opened->log_->directory();
+    return Text(replayed).find(path) == std::string::npos ? Annotate(replayed, path) : replayed;
   }
   return opened;
 }
@@ -56,7 +60,7 @@ Status MetadataLog::OpenLog() {
 
 Status MetadataLog::Replay() {
   MILLRACE_ASSIGN_OR_RETURN(const Offset from, LoadSnapshot());
-  MILLRACE_RETURN_IF_ERROR(ReplayLog(from));
+  MILLRACE_RETURN_IF_ERROR(ReplayFrom(from));
   const int32_t last_epoch = std::max(log_->latest_epoch(), newest_ ? newest_->epoch : 0);
   epoch_ = std::max(1, last_epoch);
   // What an unclean close left was written in an epoch of its own: nothing joins it.
@@ -109,7 +113,7 @@ StatusOr<Offset> MetadataLog::LoadSnapshot() {
   return Offset{0};
 }
 
-Status MetadataLog::ReplayLog(Offset from) {
+Status MetadataLog::ReplayFrom(Offset from) {
   if (from < log_->log_start()) {
     return MakeError(
         ErrorId::kCorruptLog,
@@ -118,25 +122,47 @@ Status MetadataLog::ReplayLog(Offset from) {
                     log_->log_start(), from));
   }
   const Offset end = log_->log_end();
-  while (from < end) {
+  for (Offset at = from; at < end;) {
     MILLRACE_ASSIGN_OR_RETURN(const log::ReadResult read,
-                              log_->Read(from, end, kReadBytes, shared_.pool));
+                              log_->Read(at, end, kReadBytes, shared_.pool));
     MILLRACE_RETURN_IF_ERROR(ForEachMetadataRecord(
-        read.bytes, from, shared_.pool,
+        read.bytes, at, shared_.pool,
         [this](const schema::MetadataRecord& record) { return state_.Apply(record); }));
     grown_bytes_ += read.bytes.size();
-    from = read.next_offset;
+    at = read.next_offset;
   }
+  image_ = state_.Publish();
+  replayed_ = end;
   return absl::OkStatus();
+}
+
+StatusOr<bool> MetadataLog::Follow() {
+  if (log_ == nullptr) return false;
+  MILLRACE_RETURN_IF_ERROR(log_->Follow().status());
+  if (log_->log_end() == replayed_) return false;
+  // What fails half-way is begun anew the next time.
+  if (const Offset from = std::exchange(replayed_, -1); from >= log_->log_start()) {
+    MILLRACE_RETURN_IF_ERROR(ReplayFrom(from));
+  } else {
+    // Or the writer has put a snapshot in the place of what was not read yet.
+    state_.Clear();
+    MILLRACE_RETURN_IF_ERROR(Replay());
+  }
+  return true;
 }
 
 // A failure of the directory is told to the others by the caller, once it has let go of its locks.
 Status MetadataLog::Append(std::span<const schema::MetadataRecord> records) {
   if (records.empty()) return absl::OkStatus();
-  MILLRACE_RETURN_IF_ERROR(shared_.WithBallast([&] { return Write(records); }));
+  // Whatever needs memory comes before the write.
+  MetadataState next = state_;
   for (const schema::MetadataRecord& record : records) {
-    MILLRACE_INVARIANT(state_.Apply(record).ok());  // or the next open would refuse the log
+    MILLRACE_INVARIANT(next.Apply(record).ok());  // or the next open would refuse the log
   }
+  auto image = next.Publish();
+  MILLRACE_RETURN_IF_ERROR(shared_.WithBallast([&] { return Write(records); }));
+  state_ = std::move(next);
+  image_ = std::move(image);
   SnapshotIfDue();
   return absl::OkStatus();
 }
@@ -151,7 +177,13 @@ Status MetadataLog::Write(std::span<const schema::MetadataRecord> records) {
   Status status = appended.status();
   if (status.ok() && !SeededBug(Bug::kMetadataNotSynced)) {
     MILLRACE_KILL_POINT(kMetadataWritten);
-    status = log_->SyncTo(appended->next_offset);
+    try {
+      status = log_->SyncTo(appended->next_offset);
+    } catch (const std::bad_alloc&) {
+      // It is in the log, and not known to be durable: nothing may come behind it.
+      shared_.directory->Fail(OutOfMemory());
+      status = shared_.directory->failed();
+    }
   }
   if (!status.ok()) return Annotate(status, kMetadataFolder);
   grown_bytes_ += batch.size_bytes;
@@ -161,10 +193,13 @@ Status MetadataLog::Write(std::span<const schema::MetadataRecord> records) {
 void MetadataLog::SnapshotIfDue() {
   if (grown_bytes_ <= kSnapshotAfterBytes + snapshot_bytes_) return;
   // The change itself is safe in the log; the next one tries again.
-  if (const Status written = WriteSnapshot(); !written.ok()) {
-    shared_.Log(Severity::kWarning, fmt::format("{}: no snapshot was written: {}", kMetadataFolder,
-                                                written.ToString()));
-  }
+  NoThrow([&] {
+    const Status written = WriteSnapshot();
+    if (!written.ok())
+      shared_.Log(Severity::kWarning, fmt::format("{}: no snapshot was written: {}",
+                                                  kMetadataFolder, written.ToString()));
+    return written;
+  }).IgnoreError();
 }
 
 Status MetadataLog::WriteSnapshot() {

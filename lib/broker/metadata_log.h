@@ -29,7 +29,12 @@ class MetadataLog {
   // Makes the records durable as one batch and applies them. On an error nothing was changed,
   // unless it is possibly persisted, and then the directory has failed.
   Status Append(std::span<const schema::MetadataRecord> records);
+  // In a broker that only reads: applies what the writer has appended since. True when there was
+  // something.
+  StatusOr<bool> Follow();
   MetadataState& state() { return state_; }
+  // What all of it leads to.
+  const std::shared_ptr<const MetadataImage>& image() const { return image_; }
   log::PartitionLog* log() { return log_.get(); }
   std::unique_ptr<log::PartitionLog> TakeLog() { return std::move(log_); }
   // Writes a snapshot now, and lets go of what the one before it made superfluous. For tests;
@@ -43,14 +48,16 @@ class MetadataLog {
   // Loads the newest snapshot that is whole; returns where to go on in the log.
   StatusOr<Offset> LoadSnapshot();
   StatusOr<std::vector<SnapshotId>> ListSnapshots() const;  // the newest first
-  Status ReplayLog(Offset from);
+  Status ReplayFrom(Offset from);
   Status Write(std::span<const schema::MetadataRecord> records);
   void SnapshotIfDue();
   std::string PathOf(const SnapshotId& id) const;
 
   Shared& shared_;
   std::unique_ptr<log::PartitionLog> log_;
-  MetadataState state_;
+  MetadataState state_;  // without drafts
+  std::shared_ptr<const MetadataImage> image_;
+  Offset replayed_ = 0;  // up to here, when it was opened or followed last
   int32_t epoch_ = 1;
   std::optional<SnapshotId> newest_;
   size_t snapshot_bytes_ = 0;  // of the newest

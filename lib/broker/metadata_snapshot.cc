@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "record/batch.h"
 #include "record/codec.h"
+#include "record/for_each_record.h"
 #include "record/record_reader.h"
 
 namespace millrace::broker {
@@ -111,7 +112,8 @@ class SnapshotReader {
 template <typename T>
 bool ParseDigits(std::string_view text, T* out) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *out);
-  return error == std::errc() && end == text.data() + text.size() && *out >= 0;
+  // No sign, not even before zero.
+  return error == std::errc() && end == text.data() + text.size() && !text.starts_with('-');
 }
 
 }  // namespace
@@ -143,26 +145,15 @@ StatusOr<record::EncodedBatch> EncodeMetadataBatch(std::span<const schema::Metad
 
 Status ForEachMetadataRecord(std::span<const std::byte> bytes, Offset from, BufferPool& pool,
                              const std::function<Status(const schema::MetadataRecord&)>& fn) {
-  while (!bytes.empty()) {
-    MILLRACE_ASSIGN_OR_RETURN(const record::BatchHeader header, record::ParseHeader(bytes));
-    const auto batch = bytes.first(header.size_bytes());
-    bytes = bytes.subspan(header.size_bytes());
-    if (header.is_control()) continue;
-    MILLRACE_ASSIGN_OR_RETURN(
-        const record::Payload payload,
-        record::ExpandedPayload(header, batch, record::RecordLimits{}.max_uncompressed_bytes,
-                                pool));
-    record::RecordReader reader(header, payload.records);
-    record::RecordFields fields;
-    while (reader.Next(&fields)) {
-      if (fields.offset < from) continue;
-      auto decoded = schema::DecodeMetadataRecord(fields.value.span());
-      Status status = decoded.ok() ? fn(*decoded) : decoded.status();
-      if (!status.ok()) return Annotate(status, fmt::format("offset {}", fields.offset));
-    }
-    MILLRACE_RETURN_IF_ERROR(reader.status());
-  }
-  return absl::OkStatus();
+  return record::ForEachRecord(bytes, record::RecordLimits{}.max_uncompressed_bytes, pool,
+                               [&](const record::RecordFields& fields) -> Status {
+                                 if (fields.offset < from) return absl::OkStatus();
+                                 const auto decoded =
+                                     schema::DecodeMetadataRecord(fields.value.span());
+                                 Status status = decoded.ok() ? fn(*decoded) : decoded.status();
+                                 if (status.ok()) return status;
+                                 return Annotate(status, fmt::format("offset {}", fields.offset));
+                               });
 }
 
 StatusOr<std::vector<std::byte>> EncodeSnapshot(std::span<const schema::MetadataRecord> records,

@@ -48,6 +48,11 @@ Status MetadataState::On(const schema::TopicRecord& record) {
     return Contradiction(
         fmt::format("topic {} with id {} is there twice", record.name, record.topic_id.ToString()));
   }
+  // An id is not used again. A snapshot says which topics there are, then which there were.
+  if (tombstones_.contains(record.topic_id)) {
+    return Contradiction(fmt::format("topic {} has the id {} of a topic that was deleted",
+                                     record.name, record.topic_id.ToString()));
+  }
   auto topic = std::make_shared<TopicImage>();
   topic->name = record.name;
   topic->id = record.topic_id;
@@ -77,6 +82,10 @@ Status MetadataState::On(const schema::PartitionChangeRecord& record) {
                                      record.partition_id, record.topic_id.ToString()));
   }
   PartitionImage& partition = topic->partitions[static_cast<size_t>(record.partition_id)];
+  if (partition.partition_epoch == INT32_MAX || partition.leader_epoch == INT32_MAX) {
+    return Contradiction(fmt::format("partition {} of topic {} has no epoch after the last",
+                                     record.partition_id, topic->name));
+  }
   ++partition.partition_epoch;
   if (record.leader != -2) ++partition.leader_epoch;
   return absl::OkStatus();
@@ -130,6 +139,12 @@ std::shared_ptr<const MetadataImage> MetadataState::Publish() {
   drafts_.clear();
   ++image_.version;
   return std::make_shared<const MetadataImage>(image_);
+}
+
+void MetadataState::Clear() {
+  const uint64_t version = image_.version;
+  *this = MetadataState();
+  image_.version = version;
 }
 
 std::vector<schema::MetadataRecord> MetadataState::Snapshot() const {

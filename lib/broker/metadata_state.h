@@ -31,6 +31,8 @@ class MetadataState {
   Status Apply(const schema::MetadataRecord& record);
   // The image of all that was applied, with the next version.
   std::shared_ptr<const MetadataImage> Publish();
+  // Begins anew from nothing; versions go on.
+  void Clear();
   // Records that bring an empty state here.
   std::vector<schema::MetadataRecord> Snapshot() const;
 

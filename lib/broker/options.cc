@@ -27,7 +27,8 @@ Status CheckOptions(const Options& options) {
             options.flush_interval < absl::InfiniteDuration(),
         "flush_interval", absl::FormatDuration(options.flush_interval), "more than 0, and finite");
   check(options.default_partitions >= 1 && options.default_partitions <= kMaxPartitions,
-        "default_partitions", options.default_partitions, fmt::format("[1, {}]", kMaxPartitions));
+        "topic_defaults.partitions", options.default_partitions,
+        fmt::format("[1, {}]", kMaxPartitions));
   check(options.offsets_partitions >= 1 && options.offsets_partitions <= kMaxPartitions,
         "offsets_partitions", options.offsets_partitions, fmt::format("[1, {}]", kMaxPartitions));
   check(options.max_total_bytes >= 0, "max_total_bytes", options.max_total_bytes,

@@ -40,6 +40,9 @@ struct AppendOptions {
   bool idempotent = true;  // in process: the partition gives producer id and sequence
   // The caller goes on to SyncTo at once: no thread of the sync lane is woken for this append.
   bool caller_syncs = false;
+  // In process: what the topic allowed when the batch was begun. Limits that were lowered since are
+  // for what comes later.
+  size_t allowed_bytes = 0;
 };
 
 struct FetchResult {
@@ -68,7 +71,7 @@ class Partition {
   // Appends one batch as it is; `batch` is written to (offset, epoch, producer) and may be freed on
   // return. An error means not accepted: `done` is not called. OK: `done` is called exactly once,
   // perhaps before Append returns. Errors: those of PartitionLog::Append, quota_reached,
-  // invalid_timestamp, unknown_topic (deleted meanwhile), closed.
+  // invalid_timestamp, unknown_topic (deleted meanwhile), invalid_topic (an internal one), closed.
   virtual Status Append(const record::EncodedBatch& batch, const AppendOptions& options,
                         AppendDone done) = 0;
   // Syncs on this thread (or joins the sync in flight) until everything below `offset` is durable,
@@ -81,6 +84,9 @@ class Partition {
   // offset_out_of_range names the offsets that exist; corrupt_log the damage.
   virtual StatusOr<FetchResult> Fetch(Offset from, size_t max_bytes, ReadLevel level) = 0;
 
+  // Opens the log, as the first use does. OK: the ends below are true. A broker that only reads
+  // takes a partition that was never used for an empty one.
+  virtual Status EnsureOpen() = 0;
   // The ends are single atomic loads once the partition is open. The first call opens it; where
   // that fails they answer 0, and Fetch and Append say why.
   virtual Offset log_start() const = 0;

@@ -98,22 +98,21 @@ Status Recompress(const record::BatchHeader& header, const TopicConfig& config, 
 
 // A client's batch may say anything; and so may a header about its own records.
 Status ValidateForeign(const record::BatchHeader& header, const AppendOptions& options,
-                       const TopicConfig& config, int64_t now_ms, const TopicPartition& name,
-                       BufferPool& pool, PreparedBatch* prepared) {
+                       const AppendContext& to, PreparedBatch* prepared) {
   if (!options.in_process && header.is_control()) {
     return MakeError(
         ErrorId::kInvalidRecord,
-        fmt::format("{}: control batches are written by the broker alone", Label(name)),
-        {.topic = name.topic, .partition = name.partition});
+        fmt::format("{}: control batches are written by the broker alone", Label(to.name)),
+        {.topic = to.name.topic, .partition = to.name.partition});
   }
   MILLRACE_RETURN_IF_ERROR(record::CheckCrc(header, prepared->bytes));
-  record::RecordLimits limits = LimitsOf(config, now_ms);
+  record::RecordLimits limits = LimitsOf(to.config, absl::ToUnixMillis(to.now));
   if (header.is_control()) limits = {};
   record::RecordSummary summary;
   MILLRACE_RETURN_IF_ERROR(
-      record::ValidateRecords(header, prepared->bytes, limits, pool, &summary));
+      record::ValidateRecords(header, prepared->bytes, limits, to.pool, &summary));
   prepared->payload_crc = record::PayloadCrc(prepared->bytes);
-  if (!header.is_control() && !config.log_append_time &&
+  if (!header.is_control() && !to.config.log_append_time &&
       summary.max_timestamp_ms != header.max_timestamp_ms) {
     record::AssignMaxTimestamp(prepared->bytes.data(), summary.max_timestamp_ms,
                                prepared->payload_crc);
@@ -124,17 +123,17 @@ Status ValidateForeign(const record::BatchHeader& header, const AppendOptions& o
 }  // namespace
 
 StatusOr<PreparedBatch> PrepareBatch(const record::EncodedBatch& batch,
-                                     const AppendOptions& options, const TopicConfig& config,
-                                     absl::Time now, const TopicPartition& name, BufferPool& pool) {
+                                     const AppendOptions& options, const AppendContext& to) {
+  const TopicConfig& config = to.config;
   auto parsed = record::ParseHeader(batch.bytes());
-  if (!parsed.ok()) return Annotate(parsed.status(), Label(name));
+  if (!parsed.ok()) return Annotate(parsed.status(), Label(to.name));
   const record::BatchHeader& header = *parsed;
   if (header.size_bytes() != batch.size_bytes) {
     return MakeError(ErrorId::kInvalidRecord,
                      fmt::format("{}: {} bytes were given, but the batch says that it has {}; one "
                                  "batch at a time is taken",
-                                 Label(name), batch.size_bytes, header.size_bytes()),
-                     {.topic = name.topic, .partition = name.partition});
+                                 Label(to.name), batch.size_bytes, header.size_bytes()),
+                     {.topic = to.name.topic, .partition = to.name.partition});
   }
   PreparedBatch prepared{.bytes = batch.bytes(),
                          .owner = {},
@@ -142,24 +141,24 @@ StatusOr<PreparedBatch> PrepareBatch(const record::EncodedBatch& batch,
                          .record_count = header.record_count,
                          .is_control = header.is_control(),
                          .log_append_time_ms = {}};
-  const int64_t now_ms = absl::ToUnixMillis(now);
+  const int64_t now_ms = absl::ToUnixMillis(to.now);
   const bool walk = !options.in_process || prepared.is_control || config.compact ||
                     (!config.log_append_time && config.timestamp_before_max_ms != INT64_MAX);
   if (walk) {
-    Status valid = ValidateForeign(header, options, config, now_ms, name, pool, &prepared);
-    if (!valid.ok()) return Annotate(valid, Label(name));
+    Status valid = ValidateForeign(header, options, to, &prepared);
+    if (!valid.ok()) return Annotate(valid, Label(to.name));
   }
   if (prepared.is_control) return prepared;
   if (config.log_append_time) {
     prepared.log_append_time_ms = now_ms;
   } else if (options.in_process) {
-    MILLRACE_RETURN_IF_ERROR(CheckTimestamps(header, config, now_ms, name));
+    MILLRACE_RETURN_IF_ERROR(CheckTimestamps(header, config, now_ms, to.name));
   }
   if (config.compression.has_value() && *config.compression != header.codec()) {
     // Parsed again: validation may have corrected the header.
     MILLRACE_ASSIGN_OR_RETURN(const record::BatchHeader current,
                               record::ParseHeader(prepared.bytes));
-    MILLRACE_RETURN_IF_ERROR(Recompress(current, config, pool, &prepared));
+    MILLRACE_RETURN_IF_ERROR(Recompress(current, config, to.pool, &prepared));
   }
   return prepared;
 }

@@ -21,11 +21,18 @@ struct PreparedBatch {
   std::optional<int64_t> log_append_time_ms;
 };
 
+// Where a batch is going.
+struct AppendContext {
+  const TopicPartition& name;
+  const TopicConfig& config;
+  absl::Time now;
+  BufferPool& pool;
+};
+
 // The checks of a leader that need no lock: structure (of what comes from outside), keys of a
 // compacted topic, timestamps, log append time, and the codec that the topic asks for. Errors:
 // invalid_record, invalid_timestamp, corrupt_message, record_too_large, each naming the partition.
 StatusOr<PreparedBatch> PrepareBatch(const record::EncodedBatch& batch,
-                                     const AppendOptions& options, const TopicConfig& config,
-                                     absl::Time now, const TopicPartition& name, BufferPool& pool);
+                                     const AppendOptions& options, const AppendContext& to);
 
 }  // namespace millrace::broker

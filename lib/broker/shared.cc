@@ -1,13 +1,17 @@
 #include "broker/shared.h"
 
+#include <new>
+
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "base/no_throw.h"
 #include "base/status_macros.h"
 
 namespace millrace::broker {
 namespace {
 constexpr absl::Duration kMarksEvery = absl::Milliseconds(100);
+constexpr absl::Duration kSyncAgainAfter = absl::Milliseconds(10);
 }  // namespace
 
 Shared::Shared(Options given)
@@ -16,7 +20,8 @@ Shared::Shared(Options given)
       clock(options.env.clock ? options.env.clock : Clock::Real()),
       random(options.env.random ? options.env.random : Random::Real()),
       directory_path(options.directory),
-      lane([this] { upkeep.Wake(); }),
+      lane([this] { upkeep.Wake(); },
+           [this] { upkeep.Arm(resting_job, clock->Elapsed() + kSyncAgainAfter); }),
       upkeep(*clock) {
   if (options.directory.empty()) {
     files = NewMemoryFileSystem();
@@ -61,9 +66,22 @@ void Shared::NoteFailure(const Status& why) {
   directory->Fail(why);  // the first one counts; before the flag, so that who sees it can ask why
   if (failed.exchange(true, std::memory_order_acq_rel)) return;
   metrics.sync_failures.fetch_add(1, std::memory_order_relaxed);
-  Log(Severity::kError, fmt::format("{}: nothing more is acknowledged: {}", Where(),
-                                    std::string_view(why.message().data(), why.message().size())));
-  if (fail_waiting) fail_waiting(why);
+  NoThrow([&] {
+    Log(Severity::kError,
+        fmt::format("{}: nothing more is acknowledged: {}", Where(),
+                    std::string_view(why.message().data(), why.message().size())));
+    return absl::OkStatus();
+  }).IgnoreError();  // a line of the log
+  TellWaiting();
+}
+
+void Shared::TellWaiting() {
+  try {
+    if (fail_waiting) fail_waiting(directory->failed());
+  } catch (const std::bad_alloc&) {
+    waiting_untold.store(true);
+    upkeep.Arm(resting_job, clock->Elapsed() + kSyncAgainAfter);
+  }
 }
 
 void Shared::ArmMarks() { upkeep.Arm(marks_job, clock->Elapsed() + kMarksEvery); }

@@ -32,6 +32,7 @@ struct Shared {
   // Takes note that the directory failed, once: nothing more is acknowledged, and every append that
   // waits is answered.
   void NoteFailure(const Status& why);
+  void TellWaiting();  // of the failure; once more later on, where there is no memory for it now
   // Asks for the marks to be written soon, since something was synced.
   void ArmMarks();
   // Runs `fn`; where that meets no_space, gives the ballast back to the disk and runs it once more.
@@ -51,15 +52,21 @@ struct Shared {
   SyncLane lane;
   Upkeep upkeep;
   size_t marks_job = 0;
-  std::atomic<bool> closing{false};  // no new work
-  std::atomic<bool> failed{false};   // the directory failed
+  size_t follow_job = 0;                    // looks what the writer has done; where read_only
+  size_t resting_job = 0;                   // syncs again what rests in the lane
+  std::atomic<bool> closing{false};         // no new work
+  std::atomic<bool> failed{false};          // the directory failed
+  std::atomic<bool> waiting_untold{false};  // TellWaiting is due again
+  std::atomic<bool> saw_full_disk{false};   // an append met no_space
   // Set by the broker before the first partition is opened.
   std::function<StatusOr<int64_t>()> producer_id;  // the one id of all producers in this process
   std::function<void(const Status&)> fail_waiting;
   std::function<bool()> release_ballast;
+  std::function<bool()> has_room;  // whether users may append, as far as the disk goes
   std::function<void(const TopicPartition&, const log::RecoveryReport&)> note_recovery;
-  // Durably begins a new leader epoch of one partition, and answers it.
-  std::function<StatusOr<int32_t>(const TopicPartition&, const Uuid& topic_id)> bump_epoch;
+  // Durably begins a new leader epoch of one partition, larger than `above`, and answers it.
+  std::function<StatusOr<int32_t>(const TopicPartition&, const Uuid& topic_id, int32_t above)>
+      bump_epoch;
 };
 
 // Tells everybody, when it goes out of scope, if the directory has failed meanwhile. Stands above
@@ -70,7 +77,7 @@ class FailureWatch {
   ~FailureWatch() {
     if (shared_.directory == nullptr || shared_.fork.forked()) return;
     if (const Status failed = shared_.directory->failed(); !failed.ok())
-      shared_.NoteFailure(failed);
+      shared_.NoteFailure(failed);  // needs no memory
   }
   FailureWatch(const FailureWatch&) = delete;
   FailureWatch& operator=(const FailureWatch&) = delete;

@@ -1,5 +1,6 @@
 #include "broker/sync_lane.h"
 
+#include <new>
 #include <utility>
 
 namespace millrace::broker {
@@ -7,7 +8,31 @@ namespace {
 thread_local const SyncLane* runs_on_this_thread = nullptr;
 }  // namespace
 
-SyncLane::SyncLane(std::function<void()> idle_wake) : idle_wake_(std::move(idle_wake)) {}
+void SyncLane::Queue::Push(std::shared_ptr<Syncable> item) {
+  Syncable* const raw = item.get();
+  (last != nullptr ? last->behind_ : first) = std::move(item);
+  last = raw;
+  ++size;
+}
+
+std::shared_ptr<Syncable> SyncLane::Queue::Pop() {
+  std::shared_ptr<Syncable> item = std::move(first);
+  first = std::move(item->behind_);
+  if (first == nullptr) last = nullptr;
+  --size;
+  return item;
+}
+
+void SyncLane::Queue::Append(Queue other) {
+  while (!other.empty()) Push(other.Pop());
+}
+
+void SyncLane::Queue::Clear() {
+  while (!empty()) Pop();  // one by one: no recursion of destructors
+}
+
+SyncLane::SyncLane(std::function<void()> idle_wake, std::function<void()> on_rest)
+    : idle_wake_(std::move(idle_wake)), on_rest_(std::move(on_rest)) {}
 
 SyncLane::~SyncLane() { Stop(); }
 
@@ -32,7 +57,7 @@ void SyncLane::Push(std::shared_ptr<Syncable> item) {
   bool nobody = false;
   {
     MutexLock lock(mu_);
-    queue_.push_back(std::move(item));
+    queue_.Push(std::move(item));
     nobody = threads_.empty();
     if (waiting_ > 0) {
       --waiting_;  // taken off here, so that a second item wakes a second thread
@@ -43,8 +68,7 @@ void SyncLane::Push(std::shared_ptr<Syncable> item) {
 }
 
 std::shared_ptr<Syncable> SyncLane::Take() {
-  std::shared_ptr<Syncable> item = std::move(queue_.front());
-  queue_.pop_front();
+  std::shared_ptr<Syncable> item = queue_.Pop();
   ++running_;
   return item;
 }
@@ -52,26 +76,47 @@ std::shared_ptr<Syncable> SyncLane::Take() {
 void SyncLane::Run(const std::shared_ptr<Syncable>& item) {
   using enum Syncable::Lane;
   item->lane_.exchange(kRunning, std::memory_order_acq_rel);
-  item->RunSync();
+  bool rests = false;
+  try {
+    item->RunSync();
+  } catch (const std::bad_alloc&) {
+    rests = true;  // whoever waits for it goes on waiting
+  }
   Syncable::Lane expected = kRunning;
   const bool again =
-      !item->lane_.compare_exchange_strong(expected, kIdle, std::memory_order_acq_rel);
-  MutexLock lock(mu_);
-  --running_;
-  if (again) {
-    // Behind the others: one busy partition must not keep the rest waiting. This thread, or whoever
-    // looks first, takes it; nobody needs to be woken for it.
-    item->lane_.exchange(kQueued, std::memory_order_acq_rel);
-    queue_.push_back(item);
+      rests || !item->lane_.compare_exchange_strong(expected, kIdle, std::memory_order_acq_rel);
+  {
+    MutexLock lock(mu_);
+    --running_;
+    if (again) {
+      // Behind the others: one busy partition must not keep the rest waiting. This thread, or
+      // whoever looks first, takes it; nobody needs to be woken for it.
+      item->lane_.exchange(kQueued, std::memory_order_acq_rel);
+      (rests ? resting_ : queue_).Push(item);
+    }
+    if (running_ == 0) idle_.NotifyAll();
   }
-  if (running_ == 0) idle_.NotifyAll();
+  if (rests && on_rest_) on_rest_();
+}
+
+void SyncLane::RunResting() {
+  bool nobody = false;
+  {
+    MutexLock lock(mu_);
+    if (resting_.empty()) return;
+    queue_.Append(std::exchange(resting_, {}));
+    nobody = threads_.empty();
+    waiting_ = 0;
+    work_.NotifyAll();
+  }
+  if (nobody && idle_wake_) idle_wake_();
 }
 
 void SyncLane::RunQueued() {
   size_t left = 0;
   {
     MutexLock lock(mu_);
-    left = queue_.size();
+    left = queue_.size;
   }
   while (left-- > 0 && RunFirst()) {
   }
@@ -89,13 +134,15 @@ bool SyncLane::RunFirst() {
 }
 
 void SyncLane::Drain(Clock& clock, absl::Duration deadline) {
+  RunResting();
   while (true) {
     while (clock.Elapsed() < deadline && RunFirst()) {
     }
     MutexLock lock(mu_);
-    if (clock.Elapsed() >= deadline) queue_.clear();
+    if (clock.Elapsed() >= deadline) queue_.Clear();
     if (!queue_.empty()) continue;
-    if (running_ == 0) return;
+    // What rests now had its turn here: whoever waits for it is told that it was not synced.
+    if (running_ == 0) return resting_.Clear();
     idle_.Wait(mu_);
   }
 }
@@ -126,6 +173,9 @@ void SyncLane::Stop() {
     work_.NotifyAll();
   }
   for (std::thread& thread : threads) thread.join();
+  MutexLock lock(mu_);
+  queue_.Clear();
+  resting_.Clear();
 }
 
 bool SyncLane::OnOwnThread() const { return runs_on_this_thread == this; }

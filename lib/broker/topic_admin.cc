@@ -8,6 +8,7 @@
 
 #include "base/errors.h"
 #include "base/kill_point.h"
+#include "base/no_throw.h"
 #include "base/status_macros.h"
 #include "broker/broker_impl.h"
 #include "broker/quoted.h"
@@ -17,6 +18,7 @@ namespace {
 
 constexpr int32_t kMaxPartitions = 100000;
 constexpr int64_t kProducerIdBlock = 1000;
+constexpr int64_t kMaxEpochsBehind = 100000;  // of metadata behind a log
 constexpr std::string_view kOffsetsTopic = "__consumer_offsets";
 
 // Kafka makes metric names of topic names, where '.' and '_' are the same.
@@ -65,9 +67,8 @@ Status BrokerImpl::Change(const std::vector<schema::MetadataRecord>& records) {
 
 Status BrokerImpl::ChangeLocked(const std::vector<schema::MetadataRecord>& records) {
   MILLRACE_RETURN_IF_ERROR(metadata_log_->Append(records));
-  auto image = metadata_log_->state().Publish();
   MutexLock image_lock(image_mu_);
-  image_ = std::move(image);
+  image_ = metadata_log_->image();
   version_.store(image_->version, std::memory_order_seq_cst);
   return absl::OkStatus();
 }
@@ -101,10 +102,11 @@ Status BrokerImpl::CreateTopic(const CreateTopicRequest& request) {
 Status BrokerImpl::CheckCreate(const CreateTopicRequest& request, int32_t partitions) const {
   const auto image = metadata();
   if (const auto it = image->topics.find(request.name); it != image->topics.end()) {
-    return MakeError(ErrorId::kTopicExists,
-                     fmt::format("topic {} exists already, with {} partitions", request.name,
-                                 it->second->partitions.size()),
-                     {.topic = request.name});
+    return MakeError(
+        ErrorId::kTopicExists,
+        fmt::format("topic {} exists already, with {} partition{}", request.name,
+                    it->second->partitions.size(), it->second->partitions.size() == 1 ? "" : "s"),
+        {.topic = request.name});
   }
   if (request.name.find_first_of("._") != std::string::npos) {
     const std::string metric = MetricName(request.name);
@@ -224,27 +226,32 @@ Status BrokerImpl::DeleteTopic(std::string_view name) {
       partition->Shut(/*deleted=*/true);
       partition->TakeLog().reset();
     }
-    // From here on the topic is gone, whatever happens to its remains: they are removed at the
-    // latest when the directory is opened next.
-    const Status removed =
-        RemoveFolders(topic->id, name, static_cast<int32_t>(topic->partitions.size()));
-    if (!removed.ok()) {
-      shared_->Log(Severity::kWarning, fmt::format("topic {}: its folders are left for later: {}",
-                                                   name, removed.ToString()));
-    }
-    auto hosts = AllHosts(/*create=*/false);
-    groups_told = hosts.status();
-    if (hosts.ok()) {
-      for (const auto& host : *hosts) groups_told.Update(host->OnTopicDeleted(name));
-    }
+    // From here on the topic is gone, whatever happens to its remains, and the memory for their
+    // removal: they are removed at the latest when the directory is opened next.
+    const Status removed = NoThrow([&] {
+      return RemoveFolders(topic->id, name, static_cast<int32_t>(topic->partitions.size()));
+    });
+    LeftForLater(name, "folders", removed);
+    groups_told = NoThrow([&]() -> Status {
+      MILLRACE_ASSIGN_OR_RETURN(const Hosts hosts, AllHosts(/*create=*/false));
+      Status told;
+      for (const auto& host : hosts) told.Update(host->OnTopicDeleted(name));
+      return told;
+    });
   }
   TellOfChange();
-  if (!groups_told.ok()) {
-    shared_->Log(Severity::kWarning,
-                 fmt::format("topic {}: its committed offsets are left for later: {}", name,
-                             groups_told.ToString()));
-  }
+  LeftForLater(name, "committed offsets", groups_told);
   return absl::OkStatus();
+}
+
+void BrokerImpl::LeftForLater(std::string_view topic, std::string_view what,
+                              const Status& why) const {
+  if (why.ok()) return;
+  NoThrow([&] {
+    shared_->Log(Severity::kWarning, fmt::format("topic {}: its {} are left for later: {}", topic,
+                                                 what, why.ToString()));
+    return absl::OkStatus();
+  }).IgnoreError();  // a line of the log
 }
 
 Status BrokerImpl::RemoveFolders(const Uuid& id, std::string_view name, int32_t partitions) {
@@ -315,6 +322,12 @@ Status BrokerImpl::AlterConfig(std::string_view name,
   {
     MutexLock lock(admin_mu_);
     MILLRACE_ASSIGN_OR_RETURN(const auto topic, TopicOrError(name));
+    if (topic->internal) {
+      return MakeError(
+          ErrorId::kInvalidTopic,
+          fmt::format("topic {} holds the broker's own state; its config is not for others", name),
+          {.topic = name});
+    }
     ConfigMap own = topic->config;
     std::vector<schema::MetadataRecord> records;
     for (const auto& [key, value] : changes) {
@@ -348,6 +361,24 @@ StatusOr<std::vector<ConfigEntry>> BrokerImpl::DescribeConfig(std::string_view n
 
 // ---- partitions
 
+// The metadata has more than the table where memory ran out behind a change: made up for here.
+bool BrokerImpl::InstallMissing(std::string_view topic) {
+  if (!metadata()->topics.contains(topic)) return false;
+  // A table that Close has emptied stays empty.
+  const GateEntry inside(calls_);
+  if (!inside) return false;
+  MutexLock lock(admin_mu_);
+  const auto image = metadata();
+  const auto found = image->topics.find(topic);
+  int32_t count = -1;
+  table_.Find(topic, 0, &count);
+  if (found == image->topics.end() ||
+      count >= static_cast<int32_t>(found->second->partitions.size()))
+    return false;
+  table_.Install(*found->second, /*fresh=*/true);
+  return true;
+}
+
 bool BrokerImpl::MayAutoCreate() const {
   return shared_->options.auto_create_topics && !shared_->options.read_only;
 }
@@ -365,11 +396,14 @@ StatusOr<std::shared_ptr<Partition>> BrokerImpl::FindPartition(std::string_view 
   int32_t count = -1;
   std::shared_ptr<Partition> found = table_.Find(topic, partition, &count);
   if (found != nullptr) return found;
-  if (count < 0 && MayAutoCreate()) {
+  if (InstallMissing(topic)) {
+    found = table_.Find(topic, partition, &count);
+  } else if (count < 0 && MayAutoCreate()) {
     MILLRACE_RETURN_IF_ERROR(AutoCreate(topic));
     found = table_.Find(topic, partition, &count);
-    if (found != nullptr) return found;
   }
+  if (found != nullptr) return found;
+  MILLRACE_RETURN_IF_ERROR(shared_->Usable());  // it may have been closed meanwhile
   if (count < 0) return UnknownTopic(topic);
   return MakeError(ErrorId::kUnknownPartition,
                    fmt::format("topic {} has no partition {}; its partitions are [0, {})", topic,
@@ -381,10 +415,13 @@ StatusOr<std::vector<std::shared_ptr<Partition>>> BrokerImpl::FindTopic(std::str
                                                                         bool create) {
   MILLRACE_RETURN_IF_ERROR(shared_->Usable());
   auto found = table_.FindTopic(topic);
-  if (!found.has_value() && create && MayAutoCreate()) {
+  if (!found.has_value() && InstallMissing(topic)) {
+    found = table_.FindTopic(topic);
+  } else if (!found.has_value() && create && MayAutoCreate()) {
     MILLRACE_RETURN_IF_ERROR(AutoCreate(topic));
     found = table_.FindTopic(topic);
   }
+  MILLRACE_RETURN_IF_ERROR(shared_->Usable());
   if (!found.has_value()) return UnknownTopic(topic);
   return std::vector<std::shared_ptr<Partition>>(found->begin(), found->end());
 }
@@ -399,7 +436,14 @@ Status BrokerImpl::DeleteRecords(const OffsetMap& before) {
     int32_t count = 0;
     auto partition = table_.Find(tp.topic, tp.partition, &count);
     if (partition == nullptr) return UnknownTopic(tp.topic);
-    MILLRACE_RETURN_IF_ERROR(partition->OpenNow());
+    if (IsInternalTopic(tp.topic)) {
+      return MakeError(ErrorId::kInvalidTopic,
+                       fmt::format("topic {} holds the broker's own state; its records are not a "
+                                   "user's to delete",
+                                   tp.topic),
+                       {.topic = tp.topic});
+    }
+    MILLRACE_RETURN_IF_ERROR(partition->EnsureOpen());
     const Offset end = partition->high_watermark();
     if (offset < -1 || offset > end) {
       return MakeError(ErrorId::kOffsetOutOfRange,
@@ -417,15 +461,30 @@ Status BrokerImpl::DeleteRecords(const OffsetMap& before) {
   return absl::OkStatus();
 }
 
-StatusOr<int32_t> BrokerImpl::BumpEpoch(const TopicPartition& name, const Uuid& topic_id) {
+StatusOr<int32_t> BrokerImpl::BumpEpoch(const TopicPartition& name, const Uuid& topic_id,
+                                        int32_t above) {
   MutexLock lock(log_mu_);
   // Deleted meanwhile, perhaps: a change of what is not there must never reach the log.
   MILLRACE_ASSIGN_OR_RETURN(const auto before, TopicOrError(name.topic));
   if (before->id != topic_id) return UnknownTopic(name.topic);
-  MILLRACE_RETURN_IF_ERROR(ChangeLocked({schema::PartitionChangeRecord{
-      .partition_id = name.partition, .topic_id = topic_id, .leader = kNodeId}}));
+  const auto epoch_of = [&](const TopicImage& topic) {
+    return topic.partitions.at(static_cast<size_t>(name.partition)).leader_epoch;
+  };
+  const int64_t bumps = std::max<int64_t>(1, int64_t{above} - epoch_of(*before) + 1);
+  if (bumps > kMaxEpochsBehind) {
+    return MakeError(
+        ErrorId::kCorruptLog,
+        fmt::format("{}-{}: the log is of leader epoch {}, and the metadata know it as "
+                    "of {}",
+                    name.topic, name.partition, above, epoch_of(*before)),
+        {.topic = name.topic, .partition = name.partition});
+  }
+  const schema::MetadataRecord bump = schema::PartitionChangeRecord{
+      .partition_id = name.partition, .topic_id = topic_id, .leader = kNodeId};
+  MILLRACE_RETURN_IF_ERROR(
+      ChangeLocked(std::vector<schema::MetadataRecord>(static_cast<size_t>(bumps), bump)));
   MILLRACE_ASSIGN_OR_RETURN(const auto after, TopicOrError(name.topic));
-  return after->partitions.at(static_cast<size_t>(name.partition)).leader_epoch;
+  return epoch_of(*after);
 }
 
 // ---- producer ids
@@ -461,7 +520,11 @@ StatusOr<int64_t> BrokerImpl::ProcessProducerId() {
 Status BrokerImpl::EnsureOffsetsTopic() {
   MILLRACE_RETURN_IF_ERROR(shared_->Writable());
   MutexLock lock(admin_mu_);
-  if (metadata()->topics.contains(kOffsetsTopic)) return absl::OkStatus();
+  const auto image = metadata();
+  if (const auto it = image->topics.find(kOffsetsTopic); it != image->topics.end()) {
+    table_.Install(*it->second, /*fresh=*/true);  // it is there, unless memory ran out before
+    return absl::OkStatus();
+  }
   CreateTopicRequest request;
   request.name = kOffsetsTopic;
   request.partitions = shared_->options.offsets_partitions;

@@ -130,8 +130,7 @@ class Values {
   }
   int64_t Number(std::string_view name) const {
     int64_t number = 0;
-    ParseWhole(Text(name), &number);
-    return number;
+    return ParseWhole(Text(name), &number) == std::errc() ? number : 0;  // all were checked
   }
   int32_t Int(std::string_view name) const { return static_cast<int32_t>(Number(name)); }
   // Unset where Kafka's word for "never" or "unlimited" stands.

@@ -137,8 +137,8 @@ constexpr ConfigDefinition kTable[] = {
      .default_value = "1073741824",
      .min = 128,
      .max = INT32_MAX,
-     .documentation =
-         "the size at which the next segment is begun (Kafka 4 asks for at least 1048576)"},
+     .documentation = "the size at which the next segment is begun; no batch may be larger (Kafka "
+                      "4 asks for at least 1048576)"},
     {.name = "segment.index.bytes",
      .type = "int",
      .default_value = "10485760",

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/errors.h"
+
 namespace millrace::broker {
 
 std::shared_ptr<const TopicConfig> TopicTable::ParsedConfig(const TopicImage& topic) const {
@@ -9,7 +11,7 @@ std::shared_ptr<const TopicConfig> TopicTable::ParsedConfig(const TopicImage& to
   if (!parsed.ok()) {
     // It was valid for whoever set it. Data that can be read is worth more than a setting.
     shared_->Log(Severity::kWarning, fmt::format("topic {}: its configuration is ignored: {}",
-                                                 topic.name, parsed.status().ToString()));
+                                                 topic.name, Text(parsed.status())));
     parsed = ParseTopicConfig({}, shared_->options.topic_defaults);
   }
   return std::make_shared<const TopicConfig>(parsed.ok() ? *parsed : TopicConfig{});
@@ -18,8 +20,10 @@ std::shared_ptr<const TopicConfig> TopicTable::ParsedConfig(const TopicImage& to
 void TopicTable::Install(const TopicImage& image, bool fresh) {
   const auto config = ParsedConfig(image);
   MutexLock lock(mu_);
-  Topic& topic = topics_[image.name];
-  if (topic.config == nullptr) topic.config = config;
+  // All of it or nothing, should memory run out.
+  const auto there = topics_.find(image.name);
+  Topic topic{.config = config, .partitions = {}};
+  if (there != topics_.end()) topic = there->second;
   topic.partitions.reserve(image.partitions.size());
   for (size_t i = topic.partitions.size(); i < image.partitions.size(); ++i) {
     topic.partitions.push_back(std::make_shared<LocalPartition>(
@@ -29,6 +33,7 @@ void TopicTable::Install(const TopicImage& image, bool fresh) {
                                .config = topic.config,
                                .leader_epoch = image.partitions[i].leader_epoch}));
   }
+  topics_.insert_or_assign(image.name, std::move(topic));
 }
 
 void TopicTable::SetConfig(const TopicImage& image) {
@@ -78,11 +83,14 @@ TopicTable::Partitions TopicTable::All() const {
   return all;
 }
 
-TopicTable::Partitions TopicTable::Clear() {
-  Partitions all = All();
+bool TopicTable::TakeTopic(Partitions* partitions) {
+  Topic taken;  // destroyed without the lock
   MutexLock lock(mu_);
-  topics_.clear();
-  return all;
+  if (topics_.empty()) return false;
+  taken = std::move(topics_.begin()->second);
+  topics_.erase(topics_.begin());
+  if (partitions != nullptr) partitions->swap(taken.partitions);
+  return true;
 }
 
 }  // namespace millrace::broker

@@ -29,7 +29,8 @@ class TopicTable {
                                        int32_t* count) const;
   std::optional<Partitions> FindTopic(std::string_view topic) const;
   Partitions All() const;  // in the order of names
-  Partitions Clear();
+  // Removes one topic; false when there is none. Needs no memory.
+  bool TakeTopic(Partitions* partitions);
 
  private:
   struct Topic {

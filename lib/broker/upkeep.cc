@@ -1,9 +1,14 @@
 #include "broker/upkeep.h"
 
 #include <algorithm>
+#include <new>
+#include <utility>
 
 namespace millrace::broker {
 namespace {
+// What had no memory to run is tried again.
+constexpr absl::Duration kRetryAfter = absl::Milliseconds(10);
+
 thread_local const Upkeep* runs_on_this_thread = nullptr;
 }  // namespace
 
@@ -23,7 +28,7 @@ void Upkeep::Start() {
 }
 
 void Upkeep::Stop() {
-  std::map<TimerKey, Task> dropped;  // destroyed without the lock
+  Tasks dropped;  // destroyed without the lock
   std::thread thread;
   {
     MutexLock lock(mu_);
@@ -35,7 +40,7 @@ void Upkeep::Stop() {
   bell_.Ring();
   if (thread.joinable()) thread.join();
   MutexLock lock(mu_);
-  while (!running_.empty() || jobs_running_ > 0) finished_.Wait(mu_);
+  while (running_ != nullptr || jobs_running_ > 0) finished_.Wait(mu_);
 }
 
 uint64_t Upkeep::CallAt(absl::Duration when, Task task) {
@@ -45,8 +50,13 @@ uint64_t Upkeep::CallAt(absl::Duration when, Task task) {
     MutexLock lock(mu_);
     if (stopping_) return 0;
     id = next_id_++;
-    tasks_.emplace(TimerKey{when, id}, std::move(task));
     due_of_.emplace(id, when);
+    try {
+      tasks_.emplace(TimerKey{when, id}, std::move(task));
+    } catch (const std::bad_alloc&) {
+      due_of_.erase(id);
+      throw;
+    }
     wake = when < sleeps_until_;
     if (wake) sleeps_until_ = when;
   }
@@ -57,17 +67,21 @@ uint64_t Upkeep::CallAt(absl::Duration when, Task task) {
 void Upkeep::Cancel(uint64_t id) {
   Task dropped;
   MutexLock lock(mu_);
-  if (const auto it = due_of_.find(id); it != due_of_.end()) {
-    const auto task = tasks_.find({it->second, id});
-    dropped = std::move(task->second);
-    tasks_.erase(task);
-    due_of_.erase(it);
-    return;
+  while (true) {
+    if (const auto it = due_of_.find(id); it != due_of_.end()) {
+      const auto task = tasks_.find({it->second, id});
+      dropped = std::move(task->second);
+      tasks_.erase(task);
+      due_of_.erase(it);
+      return;
+    }
+    Running* running = running_;
+    while (running != nullptr && running->id != id) running = running->next;
+    if (running == nullptr) return;
+    running->once = true;
+    if (running->thread == std::this_thread::get_id()) return;
+    finished_.Wait(mu_);
   }
-  const auto runs_elsewhere = [&](const auto& running) {
-    return running.first == id && running.second != std::this_thread::get_id();
-  };
-  while (std::ranges::any_of(running_, runs_elsewhere)) finished_.Wait(mu_);
 }
 
 void Upkeep::Arm(size_t job, absl::Duration when) {
@@ -98,18 +112,18 @@ absl::Duration Upkeep::NextDue() const {
 
 bool Upkeep::RunOne(absl::Duration now) {
   size_t first_job = 0;
-  Task task;
-  uint64_t id = 0;
+  Running self{.id = 0, .thread = std::this_thread::get_id()};
+  Tasks::node_type task;
+  Dues::node_type due_of;
   {
     MutexLock lock(mu_);
     const absl::Duration due = NextDueLocked();
     if (stopping_ || due > now) return false;
     if (!tasks_.empty() && tasks_.begin()->first.first == due) {
-      id = tasks_.begin()->first.second;
-      task = std::move(tasks_.begin()->second);
-      tasks_.erase(tasks_.begin());
-      due_of_.erase(id);
-      running_.emplace_back(id, std::this_thread::get_id());
+      task = tasks_.extract(tasks_.begin());
+      self.id = task.key().second;
+      due_of = due_of_.extract(self.id);
+      self.next = std::exchange(running_, &self);
     } else {
       while (jobs_[first_job].running || jobs_[first_job].due != due) ++first_job;
       jobs_[first_job].running = true;
@@ -117,19 +131,32 @@ bool Upkeep::RunOne(absl::Duration now) {
       ++jobs_running_;
     }
   }
-  if (id != 0) {
-    RunTask(id, std::move(task));
+  if (self.id != 0) {
+    RunTask(self, std::move(task), std::move(due_of));
   } else {
     RunJob(first_job, now);
   }
   return true;
 }
 
-void Upkeep::RunTask(uint64_t id, Task task) {
-  task();
-  task = nullptr;  // what it owns is gone before Cancel returns
+void Upkeep::RunTask(Running& self, Tasks::node_type task, Dues::node_type due_of) {
+  bool again = false;
+  try {
+    task.mapped()();
+  } catch (const std::bad_alloc&) {
+    again = true;
+  }
+  if (!again) task.mapped() = nullptr;  // what it owns is gone before Cancel returns
   MutexLock lock(mu_);
-  std::erase(running_, std::pair(id, std::this_thread::get_id()));
+  Running** place = &running_;
+  while (*place != &self) place = &(*place)->next;
+  *place = self.next;
+  if (again && !self.once && !stopping_) {
+    // As it was, so this needs no memory.
+    due_of.mapped() = task.key().first = clock_.Elapsed() + kRetryAfter;
+    tasks_.insert(std::move(task));
+    due_of_.insert(std::move(due_of));
+  }
   finished_.NotifyAll();
 }
 
@@ -139,7 +166,12 @@ void Upkeep::RunJob(size_t job, absl::Duration now) {
     MutexLock lock(mu_);
     run = &jobs_[job].run;  // jobs are never added after Start
   }
-  const absl::Duration next = (*run)(now);
+  absl::Duration next;
+  try {
+    next = (*run)(now);
+  } catch (const std::bad_alloc&) {
+    next = clock_.Elapsed() + kRetryAfter;
+  }
   bool wake = false;
   {
     MutexLock lock(mu_);

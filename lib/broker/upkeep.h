@@ -17,7 +17,8 @@ namespace millrace::broker {
 
 // Timers, and the thread that runs them; or, without a thread, whoever calls RunDue. Tasks run
 // once; jobs are named once and armed again and again. An idle instance does not wake up.
-// Thread-safe.
+// Neither a task nor a job is lost for lack of memory: one that throws bad_alloc runs again a
+// little later. Thread-safe.
 class Upkeep {
  public:
   using Task = absl::AnyInvocable<void()>;
@@ -59,11 +60,20 @@ class Upkeep {
     bool running = false;
   };
   using TimerKey = std::pair<absl::Duration, uint64_t>;
+  using Tasks = std::map<TimerKey, Task>;
+  using Dues = std::map<uint64_t, absl::Duration>;  // id -> its key in the tasks
+  // A task under way, on the stack of the thread that runs it.
+  struct Running {
+    uint64_t id = 0;
+    std::thread::id thread;
+    bool once = false;  // it was cancelled: not to be tried again
+    Running* next = nullptr;
+  };
 
   void Loop();
   // Runs the one task or job that is due first at `now`; false when there is none.
   bool RunOne(absl::Duration now);
-  void RunTask(uint64_t id, Task task);
+  void RunTask(Running& self, Tasks::node_type task, Dues::node_type due_of);
   void RunJob(size_t job, absl::Duration now);
   absl::Duration NextDueLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
@@ -72,9 +82,9 @@ class Upkeep {
   std::function<void()> extra_;
   mutable Mutex mu_;
   CondVar finished_;
-  std::map<TimerKey, Task> tasks_ ABSL_GUARDED_BY(mu_);
-  std::map<uint64_t, absl::Duration> due_of_ ABSL_GUARDED_BY(mu_);  // id -> its key in tasks_
-  std::vector<std::pair<uint64_t, std::thread::id>> running_ ABSL_GUARDED_BY(mu_);
+  Tasks tasks_ ABSL_GUARDED_BY(mu_);
+  Dues due_of_ ABSL_GUARDED_BY(mu_);
+  Running* running_ ABSL_GUARDED_BY(mu_) = nullptr;
   std::vector<JobState> jobs_ ABSL_GUARDED_BY(mu_);
   int jobs_running_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t next_id_ ABSL_GUARDED_BY(mu_) = 1;

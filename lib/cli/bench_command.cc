@@ -182,6 +182,9 @@ void Print(Context& context, const BenchArguments& arguments, size_t record_byte
 
 Status RunBench(Context& context, const BenchArguments& arguments) {
   MILLRACE_ASSIGN_OR_RETURN(const int64_t record_bytes, ParseByteCount(arguments.record_bytes));
+  constexpr int64_t kMaxRecordBytes = 1'000'000;  // what max.message.bytes leaves room for
+  if (record_bytes > kMaxRecordBytes)
+    return UsageError(fmt::format("--record-size {}: at most {}", record_bytes, kMaxRecordBytes));
   MILLRACE_ASSIGN_OR_RETURN(const Compression compression, ParseCompression(arguments.compression));
   MILLRACE_ASSIGN_OR_RETURN(const Flush flush, ParseFlush(arguments.flush));
   const auto size = static_cast<size_t>(record_bytes);

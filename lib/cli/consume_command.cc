@@ -1,12 +1,12 @@
 #include <algorithm>
-#include <chrono>
 #include <csignal>
 #include <memory>
-#include <thread>
+#include <set>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "base/errors.h"
 #include "base/status_macros.h"
 #include "cli/context.h"
 #include "cli/parse.h"
@@ -41,26 +41,53 @@ class RecordPrinter {
         format_(std::move(format)),
         stop_(std::move(stop)) {}
 
-  // Prints what `consumer` reads, up to `ends` of its partitions; without ends for ever.
-  Status Run(Consumer& consumer, const std::optional<OffsetMap>& ends) {
-    const Status printed = Loop(consumer, ends);
+  // Prints what `consumer` reads, up to `ends` of its partitions; without ends for as long as this.
+  Status Run(Consumer& consumer, const std::optional<OffsetMap>& ends,
+             absl::Duration limit = absl::InfiniteDuration()) {
+    const Status printed = Loop(consumer, ends, clock_->Elapsed() + limit);
+    NotePositions(consumer);
     // After an error, too: what was printed is not wanted again.
     const Status committed = Commit(consumer);
     return printed.ok() ? committed : printed;
   }
 
-  // A count or a signal has ended it for good.
+  // Those of the partitions that can be opened; of the others it is said why not.
+  std::vector<PartitionInfo> Readable(const std::string& topic,
+                                      std::vector<PartitionInfo> partitions) {
+    std::erase_if(partitions, [&](const PartitionInfo& partition) {
+      if (failed_.contains({topic, partition.id})) return true;
+      if (!partition.status.ok()) NoteFailure({topic, partition.id}, partition.status);
+      return !partition.status.ok();
+    });
+    return partitions;
+  }
+
+  // OK, unless some partition could not be read to its end.
+  Status outcome() const {
+    if (failed_.empty()) return absl::OkStatus();
+    return MakeError(ErrorIdOf(first_failure_),
+                     fmt::format("{} partition{} could not be read to the end", failed_.size(),
+                                 failed_.size() == 1 ? "" : "s"));
+  }
+
+  // A count, a signal or a reader that went away (`| head`) has ended it for good.
   bool finished() const {
-    return stop_.stop_requested() || (arguments_.count && printed_ >= *arguments_.count);
+    return stop_.stop_requested() || (arguments_.count && printed_ >= *arguments_.count) ||
+           context_.out.ReaderGone();
   }
 
  private:
-  Status Loop(Consumer& consumer, const std::optional<OffsetMap>& ends) {
-    const absl::Duration wait = ends ? absl::Milliseconds(50) : absl::InfiniteDuration();
+  Status Loop(Consumer& consumer, const std::optional<OffsetMap>& ends, absl::Duration until) {
     while (!finished() && !(ends && AtEnd(consumer, *ends))) {
-      StatusOr<RecordBatch> batch = consumer.Poll(wait, stop_);
+      const absl::Duration left = until - clock_->Elapsed();
+      if (left <= absl::ZeroDuration()) break;
+      const absl::Duration wait = ends ? absl::Milliseconds(50) : absl::Seconds(1);
+      StatusOr<RecordBatch> batch = consumer.Poll(std::min(wait, left), stop_);
       if (absl::IsCancelled(batch.status())) break;
-      if (!batch.ok()) return batch.status();
+      if (!batch.ok()) {
+        MILLRACE_RETURN_IF_ERROR(GoOnAfter(batch.status()));
+        continue;
+      }
       MILLRACE_RETURN_IF_ERROR(Print(*batch));
       if (clock_->Elapsed() - committed_at_ >= kCommitInterval)
         MILLRACE_RETURN_IF_ERROR(Commit(consumer));
@@ -68,13 +95,28 @@ class RecordPrinter {
     return absl::OkStatus();
   }
 
-  static bool AtEnd(const Consumer& consumer, const OffsetMap& ends) {
+  void NoteFailure(const TopicPartition& partition, const Status& status) {
+    if (!failed_.insert(partition).second) return;
+    first_failure_.Update(status);
+    PrintError(status, context_.json);
+  }
+
+  // A partition that cannot be read rests, and the others go on. Other errors come back.
+  Status GoOnAfter(const Status& status) {
+    const auto detail = DetailOf(status);
+    if (!detail || detail->fatal || detail->partition < 0) return status;
+    NoteFailure({detail->topic, detail->partition}, status);
+    return absl::OkStatus();
+  }
+
+  bool AtEnd(const Consumer& consumer, const OffsetMap& ends) const {
     const auto assigned = consumer.assignment();
     return !assigned.empty() &&
            std::all_of(assigned.begin(), assigned.end(), [&](const TopicPartition& partition) {
              const auto end = ends.find(partition);
              const std::optional<Offset> position = consumer.position(partition);
-             return end == ends.end() || (position && *position >= end->second);
+             return end == ends.end() || failed_.contains(partition) ||
+                    (position && *position >= end->second);
            });
   }
 
@@ -82,6 +124,7 @@ class RecordPrinter {
     constexpr size_t kWriteBytes = 64 << 10;
     OffsetMap next;
     for (const auto& slice : batch.slices()) {
+      seen_.insert(slice.partition);
       for (const RecordView& record : slice) {
         if (arguments_.count && printed_ >= *arguments_.count) break;
         ++printed_;
@@ -99,6 +142,15 @@ class RecordPrinter {
     MILLRACE_RETURN_IF_ERROR(context_.out.Flush());
     for (const auto& [partition, offset] : next) printed_up_to_[partition] = offset;
     return absl::OkStatus();
+  }
+
+  // A group that begins at the end has its place from then on, also where nothing came yet.
+  void NotePositions(const Consumer& consumer) {
+    if (arguments_.group.empty() || arguments_.from != "end") return;
+    for (const TopicPartition& partition : consumer.assignment()) {
+      const std::optional<Offset> position = consumer.position(partition);
+      if (position && !seen_.contains(partition)) printed_up_to_[partition] = *position;
+    }
   }
 
   void WriteText() {
@@ -122,10 +174,15 @@ class RecordPrinter {
   absl::Duration committed_at_ = clock_->Elapsed();
   int64_t printed_ = 0;
   std::string text_;
-  OffsetMap printed_up_to_;  // since the last commit
+  OffsetMap printed_up_to_;        // since the last commit
+  std::set<TopicPartition> seen_;  // that something was read of
+  std::set<TopicPartition> failed_;
+  Status first_failure_;
 };
 
-StatusOr<RecordFormat> FormatOf(const ConsumeArguments& arguments) {
+StatusOr<RecordFormat> FormatOf(const ConsumeArguments& arguments, bool json) {
+  if (json && (arguments.format || arguments.key_separator))
+    return UsageError("--json prints all of a record: --format and --key-separator are for text");
   if (arguments.format && arguments.key_separator)
     return UsageError("--format and --key-separator exclude each other");
   if (arguments.format) return RecordFormat::Parse(*arguments.format);
@@ -157,8 +214,8 @@ StatusOr<std::vector<PartitionInfo>> PartitionsOf(const ConsumeArguments& argume
 Offset Within(const PartitionInfo& partition, const std::string& topic, Offset wanted) {
   const Offset offset = std::clamp(wanted, partition.begin, partition.end);
   if (offset != wanted) {
-    fmt::print(stderr, "millrace: warning: {}-{} holds [{}, {}): beginning at {}, not at {}\n",
-               topic, partition.id, partition.begin, partition.end, offset, wanted);
+    PrintToStderr("millrace: warning: {}-{} holds [{}, {}): beginning at {}, not at {}\n", topic,
+                  partition.id, partition.begin, partition.end, offset, wanted);
   }
   return offset;
 }
@@ -224,67 +281,54 @@ Status ConsumeAsMember(Context& context, const ConsumeArguments& arguments, cons
   return absl::OkStatus();
 }
 
-// Prints what the files of the topic hold now, from `start` or, in later passes, from `*positions`
-// on.
-Status PrintOnce(Context& context, const ConsumeArguments& arguments, const StartPoint& start,
-                 RecordPrinter& printer, std::optional<OffsetMap>* positions) {
+Status Assign(const std::string& topic, const std::vector<PartitionInfo>& partitions,
+              Consumer& consumer) {
+  std::vector<TopicPartition> names;
+  for (const PartitionInfo& partition : partitions) names.push_back({topic, partition.id});
+  return consumer.Assign(std::move(names));
+}
+
+// Reads beside whoever writes; partitions that are added meanwhile are read from their beginning.
+Status ConsumeAlone(Context& context, const ConsumeArguments& arguments, const StartPoint& start,
+                    RecordPrinter& printer) {
+  constexpr absl::Duration kLookForPartitions = absl::Seconds(1);
   MILLRACE_ASSIGN_OR_RETURN(Broker broker, OpenBroker(context, Access::kRead));
   const Client client = broker.client();
   MILLRACE_ASSIGN_OR_RETURN(const TopicInfo topic, client.admin().DescribeTopic(arguments.topic));
-  MILLRACE_ASSIGN_OR_RETURN(const auto partitions, PartitionsOf(arguments, topic));
+  MILLRACE_ASSIGN_OR_RETURN(auto partitions, PartitionsOf(arguments, topic));
+  partitions = printer.Readable(arguments.topic, std::move(partitions));
+  if (partitions.empty()) return printer.outcome();
   const OffsetMap ends = EndsOf(arguments.topic, partitions);
   MILLRACE_ASSIGN_OR_RETURN(Consumer consumer, client.NewConsumer(CommonOptions()));
-  std::vector<TopicPartition> assigned;
-  for (const auto& [partition, end] : ends) assigned.push_back(partition);
-  MILLRACE_RETURN_IF_ERROR(consumer.Assign(assigned));
-  if (!*positions) {
-    MILLRACE_RETURN_IF_ERROR(SeekTo(start, arguments.topic, partitions, consumer));
+  MILLRACE_RETURN_IF_ERROR(Assign(arguments.topic, partitions, consumer));
+  MILLRACE_RETURN_IF_ERROR(SeekTo(start, arguments.topic, partitions, consumer));
+  if (arguments.exit_at_end) {
+    MILLRACE_RETURN_IF_ERROR(printer.Run(consumer, ends));
   } else {
-    for (const PartitionInfo& partition : partitions) {
-      const auto at = (*positions)->find({arguments.topic, partition.id});
-      // One that is new since is read from its beginning.
-      const Offset next = at == (*positions)->end() ? partition.begin : at->second;
-      MILLRACE_RETURN_IF_ERROR(consumer.Seek({arguments.topic, partition.id},
-                                             std::clamp(next, partition.begin, partition.end)));
+    while (!printer.finished()) {
+      MILLRACE_RETURN_IF_ERROR(printer.Run(consumer, std::nullopt, kLookForPartitions));
+      MILLRACE_ASSIGN_OR_RETURN(const TopicInfo now, client.admin().DescribeTopic(arguments.topic));
+      MILLRACE_ASSIGN_OR_RETURN(auto wanted, PartitionsOf(arguments, now));
+      wanted = printer.Readable(arguments.topic, std::move(wanted));
+      MILLRACE_RETURN_IF_ERROR(Assign(arguments.topic, wanted, consumer));
     }
   }
-  MILLRACE_RETURN_IF_ERROR(printer.Run(consumer, ends));
-  positions->emplace();
-  for (const TopicPartition& partition : assigned)
-    if (const auto position = consumer.position(partition)) (**positions)[partition] = *position;
   return broker.Close(kCloseTimeout);
-}
-
-// A reader beside the writer sees the files as they were when it opened them, so that following is
-// opening them again and again.
-Status ConsumeAlone(Context& context, const ConsumeArguments& arguments, const StartPoint& start,
-                    RecordPrinter& printer) {
-  constexpr absl::Duration kLookAgain = absl::Milliseconds(300);
-  const auto clock = Clock::Real();
-  std::optional<OffsetMap> positions;
-  for (;;) {
-    const absl::Duration began = clock->Elapsed();
-    MILLRACE_RETURN_IF_ERROR(PrintOnce(context, arguments, start, printer, &positions));
-    if (arguments.exit_at_end) return absl::OkStatus();
-    // Opening a large directory takes a while: no more than a fifth of the time goes into it.
-    const absl::Duration until =
-        clock->Elapsed() + std::max(kLookAgain, 4 * (clock->Elapsed() - began));
-    while (clock->Elapsed() < until) {
-      if (printer.finished()) return absl::OkStatus();
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
-  }
 }
 
 Status Consume(Context& context, const ConsumeArguments& arguments) {
   MILLRACE_ASSIGN_OR_RETURN(const StartPoint start,
                             ParseStartPoint(arguments.from, Clock::Real()->Now()));
-  MILLRACE_ASSIGN_OR_RETURN(RecordFormat format, FormatOf(arguments));
+  MILLRACE_ASSIGN_OR_RETURN(RecordFormat format, FormatOf(arguments, context.json));
   MILLRACE_RETURN_IF_ERROR(CheckGroupArguments(arguments, start));
+  if (arguments.count.value_or(0) < 0)
+    return UsageError(fmt::format("--count {}: wants a number of records", *arguments.count));
   const std::stop_token stop = StopOnSignals({SIGINT, SIGTERM});
   RecordPrinter printer(context, arguments, std::move(format), stop);
-  return arguments.group.empty() ? ConsumeAlone(context, arguments, start, printer)
-                                 : ConsumeAsMember(context, arguments, start, printer);
+  MILLRACE_RETURN_IF_ERROR(arguments.group.empty()
+                               ? ConsumeAlone(context, arguments, start, printer)
+                               : ConsumeAsMember(context, arguments, start, printer));
+  return printer.outcome();
 }
 
 constexpr char kExamples[] =
@@ -324,9 +368,7 @@ void AddConsumeCommand(CLI::App& app, Context& context) {
       ->type_name("GROUP");
   consume->add_flag("--exit,-e", arguments->exit_at_end,
                     "Stop at what was the end when the command began");
-  consume->add_option("--count,-c", arguments->count, "Stop after so many records")
-      ->check(CLI::NonNegativeNumber)
-      ->type_name("N");
+  consume->add_option("--count,-c", arguments->count, "Stop after so many records")->type_name("N");
   consume
       ->add_option("--format,-f", arguments->format, "What to print of a record (default: %s\\n)")
       ->type_name("TEXT");

@@ -23,7 +23,7 @@ class StderrLog : public LogSink {
     std::string line =
         fmt::format("millrace: {}: {}", level >= LogLevel::kError ? "error" : "warning", message);
     for (const auto& [name, value] : fields) line += fmt::format(" {}={}", name, value);
-    fmt::print(stderr, "{}\n", line);
+    PrintToStderr("{}\n", line);
   }
 };
 
@@ -47,8 +47,8 @@ void PrintError(const Status& status, bool json) {
   const std::string_view message = View(status.message());
   const bool usage = ExitCodeOf(status) == kExitUsage;
   if (!json) {
-    fmt::print(stderr, "millrace: {}\n", message);
-    if (usage) fmt::print(stderr, "Run 'millrace --help', or a command with --help.\n");
+    PrintToStderr("millrace: {}\n", message);
+    if (usage) PrintToStderr("Run 'millrace --help', or a command with --help.\n");
     return;
   }
   JsonWriter line;
@@ -58,7 +58,7 @@ void PrintError(const Status& status, bool json) {
   if (detail && !usage) line.Key("kafka_code").Number(detail->code);
   if (detail && !usage) line.Key("retriable").Bool(detail->retriable);
   line.Key("message").Text(message).End().End();
-  fmt::print(stderr, "{}\n", line.str());
+  PrintToStderr("{}\n", line.str());
 }
 
 StatusOr<Broker> OpenBroker(const Context& context, Access access, Flush flush) {

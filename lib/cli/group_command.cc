@@ -128,6 +128,8 @@ Status Delete(Context& context, const GroupArguments& arguments) {
     MILLRACE_ASSIGN_OR_RETURN(const GroupInfo group, admin.DescribeGroup(name));
     MILLRACE_ASSIGN_OR_RETURN(const auto partitions,
                               CommittedPartitions(arguments.topics, group.committed));
+    if (partitions.empty())
+      return UsageError(fmt::format("{} has no committed offsets of these topics", name));
     MILLRACE_RETURN_IF_ERROR(admin.DeleteGroupOffsets(name, partitions));
   }
   return broker.Close();
@@ -225,7 +227,7 @@ void PrintMoves(Context& context, const std::string& group, const std::vector<Mo
   json.End().End();
   if (context.json) return context.out.Line(json.str());
   context.out.Write(table.Text());
-  if (!executed) fmt::print(stderr, "millrace: nothing was changed: add --execute to do it\n");
+  if (!executed) PrintToStderr("millrace: nothing was changed: add --execute to do it\n");
 }
 
 Status Reset(Context& context, const GroupArguments& arguments) {

@@ -2,64 +2,12 @@
 
 #include <cmath>
 
+#include <absl/strings/escaping.h>
 #include <fmt/format.h>
 
-#include "absl/strings/escaping.h"
+#include "base/utf8.h"
 
 namespace millrace::cli {
-namespace {
-
-// The length of the well-formed sequence at the front of `text` (Unicode 15, table 3-7), or 0 and
-// in
-// `*wrong` the length of the ill-formed beginning. `text` is not empty.
-size_t SequenceLength(std::string_view text, size_t* wrong) {
-  const auto at = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
-  const uint8_t lead = at(0);
-  if (lead < 0x80) return 1;
-  *wrong = 1;
-  size_t length = 0;
-  if (lead >= 0xc2 && lead <= 0xdf) length = 2;
-  if (lead >= 0xe0 && lead <= 0xef) length = 3;
-  if (lead >= 0xf0 && lead <= 0xf4) length = 4;
-  if (length == 0) return 0;
-  // Over-long forms, surrogates and what lies beyond U+10FFFF show in the second byte.
-  uint8_t low = 0x80, high = 0xbf;
-  if (lead == 0xe0) low = 0xa0;
-  if (lead == 0xed) high = 0x9f;
-  if (lead == 0xf0) low = 0x90;
-  if (lead == 0xf4) high = 0x8f;
-  for (size_t i = 1; i < length; ++i) {
-    if (i >= text.size() || at(i) < low || at(i) > high) return 0;
-    *wrong = i + 1;
-    low = 0x80;
-    high = 0xbf;
-  }
-  return length;
-}
-
-}  // namespace
-
-bool IsUtf8(std::string_view text) {
-  size_t wrong = 0;
-  while (!text.empty()) {
-    const size_t length = SequenceLength(text, &wrong);
-    if (length == 0) return false;
-    text.remove_prefix(length);
-  }
-  return true;
-}
-
-std::string ToUtf8(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  size_t wrong = 0;
-  while (!text.empty()) {
-    const size_t length = SequenceLength(text, &wrong);
-    out += length > 0 ? text.substr(0, length) : std::string_view("\xef\xbf\xbd");
-    text.remove_prefix(length > 0 ? length : wrong);
-  }
-  return out;
-}
 
 std::string Base64(std::string_view bytes) {
   return absl::Base64Escape(absl::string_view(bytes.data(), bytes.size()));

@@ -36,10 +36,6 @@ class JsonWriter {
   bool comma_ = false;
 };
 
-bool IsUtf8(std::string_view text);
-// Each longest beginning of a sequence that goes wrong becomes one U+FFFD, as Java and Unicode do
-// it.
-std::string ToUtf8(std::string_view text);
 std::string Base64(std::string_view bytes);
 
 }  // namespace millrace::cli

@@ -10,6 +10,7 @@
 #include "base/byte_reader.h"
 #include "base/errors.h"
 #include "base/status_macros.h"
+#include "base/utf8.h"
 #include "cli/batch_scan.h"
 #include "cli/json.h"
 #include "record/codec.h"
@@ -216,8 +217,8 @@ class SegmentDump {
   // Offsets may be missing after compaction, so that a gap is said but is no damage.
   void NoteGap(int64_t offset) {
     if (last_offset_ && offset != *last_offset_ + 1) {
-      fmt::print(stderr, "Non-consecutive offsets in {}\n  {} is followed by {}\n", path_,
-                 *last_offset_, offset);
+      PrintToStderr("Non-consecutive offsets in {}\n  {} is followed by {}\n", path_, *last_offset_,
+                    offset);
     }
     last_offset_ = offset;
   }
@@ -226,8 +227,8 @@ class SegmentDump {
     if (damage_.ok()) {
       damage_ = status;
     } else {
-      fmt::print(stderr, "millrace: {}\n",
-                 std::string_view(status.message().data(), status.message().size()));
+      PrintToStderr("millrace: {}\n",
+                    std::string_view(status.message().data(), status.message().size()));
     }
   }
 

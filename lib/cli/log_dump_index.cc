@@ -50,7 +50,7 @@ void Complain(Status* first, std::string_view message) {
   if (first->ok()) {
     *first = MakeError(ErrorId::kCorruptLog, message);
   } else {
-    fmt::print(stderr, "millrace: {}\n", message);
+    PrintToStderr("millrace: {}\n", message);
   }
 }
 
@@ -249,6 +249,10 @@ Status DumpTransactionIndex(File& file, const std::string& path, const DumpOptio
     const auto first = in.Integer<int64_t>();
     const auto last = in.Integer<int64_t>();
     const auto stable = in.Integer<int64_t>();
+    if (version != 0) {
+      Complain(&damage, fmt::format("{}: an entry has version {}, 0 is known", path, version));
+      break;
+    }
     if (options.json) {
       JsonWriter json;
       json.BeginObject().Key("file").Text(path).Key("version").Number(version);

@@ -33,7 +33,7 @@ struct PartitionVerdict {
   std::vector<std::string> notes;  // worth knowing, and no damage
 };
 
-std::string Describe(const log::DamagedRange& range) {
+std::string DamageText(const log::DamagedRange& range) {
   std::string text = range.what;
   if (!range.file.empty())
     text = fmt::format("{} at byte {}: {}", range.file, range.position, text);
@@ -153,7 +153,9 @@ class PartitionCheck {
   std::set<std::tuple<std::string, uint64_t, Offset>> seen_;
 };
 
-PartitionVerdict Check(log::LogDirectory& directory, const log::LogDirectory::Folder& folder) {
+// nullopt: a partition that nothing was written to yet, and that has no folder.
+std::optional<PartitionVerdict> Check(log::LogDirectory& directory,
+                                      const log::LogDirectory::Folder& folder) {
   PartitionVerdict verdict;
   verdict.name = folder.name;
   const std::optional<int32_t> partition = PartitionOf(folder.name);
@@ -163,6 +165,7 @@ PartitionVerdict Check(log::LogDirectory& directory, const log::LogDirectory::Fo
   }
   const auto log =
       directory.OpenPartition(folder.name, folder.topic_id, *partition, log::LogConfig{}, false);
+  if (absl::IsNotFound(log.status())) return std::nullopt;
   if (!log.ok()) {
     log::DamagedRange range;
     range.what = std::string(log.status().message().data(), log.status().message().size());
@@ -211,10 +214,30 @@ void PrintText(Context& context, const std::vector<PartitionVerdict>& verdicts) 
   context.out.Write(table.Text());
   for (const PartitionVerdict& verdict : verdicts) {
     for (const log::DamagedRange& range : verdict.damage)
-      context.out.Line(fmt::format("damage: {}: {}", verdict.name, Describe(range)));
+      context.out.Line(fmt::format("damage: {}: {}", verdict.name, DamageText(range)));
     for (const std::string& note : verdict.notes)
       context.out.Line(fmt::format("note: {}: {}", verdict.name, note));
   }
+}
+
+// Adds to `folders` those that the topics of the directory should have, and that are gone.
+Status AddMissing(const Context& context, std::vector<log::LogDirectory::Folder>& folders) {
+  MILLRACE_ASSIGN_OR_RETURN(Broker broker, OpenBroker(context, Access::kRead));
+  Admin admin = broker.client().admin();
+  std::set<std::string> present;
+  for (const auto& folder : folders) present.insert(folder.name);
+  MILLRACE_ASSIGN_OR_RETURN(const auto names, admin.ListTopics(true));
+  for (const std::string& name : names) {
+    const auto topic = admin.DescribeTopic(name);
+    if (absl::IsNotFound(topic.status())) continue;  // deleted since
+    MILLRACE_RETURN_IF_ERROR(topic.status());
+    for (const PartitionInfo& partition : topic->partitions) {
+      std::string folder = fmt::format("{}-{}", name, partition.id);
+      if (present.contains(folder)) continue;
+      folders.push_back({std::move(folder), Uuid::Parse(topic->id).value_or(Uuid())});
+    }
+  }
+  return broker.Close();
 }
 
 }  // namespace
@@ -228,14 +251,18 @@ Status VerifyDirectory(Context& context, const std::string& path) {
   options.read_only = true;
   MILLRACE_ASSIGN_OR_RETURN(const auto directory,
                             log::LogDirectory::Open(*files, *clock, std::move(options)));
-  MILLRACE_ASSIGN_OR_RETURN(const auto folders, directory->ListFolders());
+  MILLRACE_ASSIGN_OR_RETURN(auto folders, directory->ListFolders());
+  context.directory = path;
+  const Status topics = AddMissing(context, folders);
   std::vector<PartitionVerdict> verdicts;
   size_t damaged = 0;
   ProgressLine progress;
   for (const log::LogDirectory::Folder& folder : folders) {
     progress.Show(fmt::format("{} of {}: {}", verdicts.size() + 1, folders.size(), folder.name));
-    verdicts.push_back(Check(*directory, folder));
-    if (!verdicts.back().damage.empty()) ++damaged;
+    auto verdict = Check(*directory, folder);
+    if (!verdict) continue;
+    if (!verdict->damage.empty()) ++damaged;
+    verdicts.push_back(std::move(*verdict));
   }
   progress.Clear();
   if (context.json) {
@@ -243,9 +270,9 @@ Status VerifyDirectory(Context& context, const std::string& path) {
   } else {
     PrintText(context, verdicts);
   }
-  if (damaged == 0) return absl::OkStatus();
+  if (damaged == 0) return topics;
   return MakeError(ErrorId::kCorruptLog, fmt::format("{}: {} of {} partitions are damaged", path,
-                                                     damaged, folders.size()));
+                                                     damaged, verdicts.size()));
 }
 
 }  // namespace millrace::cli

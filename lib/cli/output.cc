@@ -1,5 +1,6 @@
 #include "cli/output.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -45,6 +46,11 @@ Status Output::Flush() {
   return error();
 }
 
+bool Output::ReaderGone() const {
+  pollfd output = {.fd = ::fileno(file_), .events = 0, .revents = 0};
+  return ::poll(&output, 1, 0) == 1 && (output.revents & POLLERR) != 0;
+}
+
 Status Output::error() const {
   if (error_ == 0) return absl::OkStatus();
   Status status =
@@ -86,13 +92,13 @@ ProgressLine::ProgressLine() : on_(::isatty(STDERR_FILENO) == 1) {}
 void ProgressLine::Show(std::string_view text) {
   if (!on_) return;
   const size_t width = WidthOf(text);
-  fmt::print(stderr, "\r{}{}", text, std::string(width_ > width ? width_ - width : 0, ' '));
+  PrintToStderr("\r{}{}", text, std::string(width_ > width ? width_ - width : 0, ' '));
   std::fflush(stderr);
   width_ = width;
 }
 
 void ProgressLine::Clear() {
-  if (on_ && width_ > 0) fmt::print(stderr, "\r{}\r", std::string(width_, ' '));
+  if (on_ && width_ > 0) PrintToStderr("\r{}\r", std::string(width_, ' '));
   width_ = 0;
 }
 

@@ -4,7 +4,10 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "millrace/status.h"
 
@@ -19,6 +22,8 @@ class Output {
   // What was written reaches the reader. OK; or why it did not: see IsBrokenPipe.
   Status Flush();
   bool failed() const { return error_ != 0; }
+  // Whether nobody reads any more the pipe that it is, which without a write is seen so alone.
+  bool ReaderGone() const;
 
  private:
   Status error() const;
@@ -28,6 +33,13 @@ class Output {
 
 // The reader of the output has gone, as `| head` does: a reason to end, not an error to print.
 bool IsBrokenPipe(const Status& status);
+
+// For messages. Not fmt::print, which throws where standard error is closed or its disk is full.
+template <typename... T>
+void PrintToStderr(fmt::format_string<T...> format, T&&... values) {
+  const std::string text = fmt::format(format, std::forward<T>(values)...);
+  std::fwrite(text.data(), 1, text.size(), stderr);
+}
 
 // A text table: numbers to the right, everything else to the left; two spaces between columns.
 class Table {

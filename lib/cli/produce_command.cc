@@ -152,8 +152,8 @@ void Report(Context& context, const std::string& topic, const Tally& tally) {
     json.End().End();
     context.out.Line(json.str());
   } else if (ProgressLine().on()) {
-    fmt::print(stderr, "{} records to {} partition{} of {}\n", WithThousands(tally.records()),
-               by_partition.size(), by_partition.size() == 1 ? "" : "s", topic);
+    PrintToStderr("{} records to {} partition{} of {}\n", WithThousands(tally.records()),
+                  by_partition.size(), by_partition.size() == 1 ? "" : "s", topic);
   }
 }
 
@@ -168,6 +168,8 @@ Status Produce(Context& context, const ProduceArguments& arguments) {
   const Client client = broker.client();
   if (arguments.create)
     MILLRACE_RETURN_IF_ERROR(client.admin().CreateTopic(arguments.topic, {}, OnExists::kKeep));
+  // Before somebody types a line, and where there is none.
+  MILLRACE_RETURN_IF_ERROR(client.admin().DescribeTopic(arguments.topic).status());
 
   Tally tally;  // outlives the producer, whose callbacks write to it
   MILLRACE_ASSIGN_OR_RETURN(Producer producer, client.NewProducer({.acks = acks,

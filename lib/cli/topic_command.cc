@@ -56,6 +56,13 @@ Status Create(Context& context, const TopicArguments& arguments) {
   return broker.Close();
 }
 
+// Of the first partition that cannot be opened.
+Status FirstFailure(const TopicInfo& topic) {
+  for (const PartitionInfo& partition : topic.partitions)
+    MILLRACE_RETURN_IF_ERROR(partition.status);
+  return absl::OkStatus();
+}
+
 struct Totals {
   int64_t records = 0;
   int64_t bytes = 0;
@@ -64,7 +71,7 @@ Totals TotalsOf(const TopicInfo& topic) {
   Totals totals;
   for (const PartitionInfo& partition : topic.partitions) {
     totals.records += partition.end - partition.begin;
-    totals.bytes += std::max<int64_t>(partition.bytes_on_disk, 0);
+    if (partition.status.ok()) totals.bytes += partition.bytes_on_disk;
   }
   return totals;
 }
@@ -76,8 +83,10 @@ Status List(Context& context, const TopicArguments& arguments) {
   Table table({"TOPIC", "PARTITIONS", "RECORDS", "BYTES"});
   JsonWriter json;
   json.BeginArray();
+  Status failure;
   for (const std::string& name : names) {
     MILLRACE_ASSIGN_OR_RETURN(const TopicInfo topic, admin.DescribeTopic(name));
+    failure.Update(FirstFailure(topic));
     const Totals totals = TotalsOf(topic);
     const auto partitions = static_cast<int64_t>(topic.partitions.size());
     table.Row({name, std::to_string(partitions), WithThousands(totals.records),
@@ -89,7 +98,8 @@ Status List(Context& context, const TopicArguments& arguments) {
   json.End();
   if (context.json) context.out.Line(json.str());
   if (!context.json && !names.empty()) context.out.Write(table.Text());
-  return broker.Close();
+  failure.Update(broker.Close());
+  return failure;
 }
 
 void PrintTopic(Context& context, const TopicInfo& topic,
@@ -101,9 +111,11 @@ void PrintTopic(Context& context, const TopicInfo& topic,
                                Bytes10(static_cast<double>(totals.bytes)), topic.id));
   Table partitions({"PARTITION", "BEGIN", "END", "RECORDS", "BYTES", "LEADER EPOCH"});
   for (const PartitionInfo& partition : topic.partitions) {
-    partitions.Row({std::to_string(partition.id), std::to_string(partition.begin),
-                    std::to_string(partition.end), WithThousands(partition.end - partition.begin),
-                    WithThousands(partition.bytes_on_disk),
+    const auto known = [&](std::string text) { return partition.status.ok() ? text : "-"; };
+    partitions.Row({std::to_string(partition.id), known(std::to_string(partition.begin)),
+                    known(std::to_string(partition.end)),
+                    known(WithThousands(partition.end - partition.begin)),
+                    known(WithThousands(partition.bytes_on_disk)),
                     std::to_string(partition.leader_epoch)});
   }
   context.out.Write(partitions.Text());
@@ -124,8 +136,14 @@ void TopicAsJson(JsonWriter& json, const TopicInfo& topic,
   for (const PartitionInfo& partition : topic.partitions) {
     json.BeginObject().Key("partition").Number(partition.id);
     json.Key("leader_epoch").Number(partition.leader_epoch);
-    json.Key("begin").Number(partition.begin).Key("end").Number(partition.end);
-    json.Key("bytes").Number(partition.bytes_on_disk).End();
+    if (partition.status.ok()) {
+      json.Key("begin").Number(partition.begin).Key("end").Number(partition.end);
+      json.Key("bytes").Number(partition.bytes_on_disk).End();
+    } else {
+      const absl::string_view why = partition.status.message();
+      json.Key("begin").Null().Key("end").Null().Key("bytes").Null();
+      json.Key("error").Text({why.data(), why.size()}).End();
+    }
   }
   json.End().Key("config").BeginArray();
   for (const TopicConfigInfo& entry : config) {
@@ -144,8 +162,10 @@ Status Describe(Context& context, const TopicArguments& arguments) {
   }
   JsonWriter json;
   json.BeginArray();
+  Status failure;
   for (const std::string& name : names) {
     MILLRACE_ASSIGN_OR_RETURN(const TopicInfo topic, admin.DescribeTopic(name));
+    failure.Update(FirstFailure(topic));
     MILLRACE_ASSIGN_OR_RETURN(const auto config, admin.DescribeTopicConfig(name));
     if (context.json) {
       TopicAsJson(json, topic, config);
@@ -156,7 +176,8 @@ Status Describe(Context& context, const TopicArguments& arguments) {
   }
   json.End();
   if (context.json) context.out.Line(json.str());
-  return broker.Close();
+  failure.Update(broker.Close());
+  return failure;
 }
 
 Status Alter(Context& context, const TopicArguments& arguments, bool add_partitions) {

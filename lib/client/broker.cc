@@ -5,9 +5,9 @@
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "base/no_throw.h"
 #include "base/status_macros.h"
 #include "client/embedded_backend.h"
-#include "client/no_throw.h"
 #include "client/public_impl.h"
 
 namespace millrace {
@@ -27,10 +27,7 @@ Status MovedFrom() { return MakeError(ErrorId::kInvalidArgument, "the broker was
 
 std::vector<std::string> Words(const std::vector<log::DamagedRange>& damage) {
   std::vector<std::string> words;
-  for (const log::DamagedRange& range : damage)
-    words.push_back(fmt::format("{}: bytes [{}, {}), offsets [{}, {}): {}", range.file,
-                                range.position, range.position + range.size_bytes,
-                                range.first_offset, range.end_offset, range.what));
+  for (const log::DamagedRange& range : damage) words.push_back(log::Describe(range));
   return words;
 }
 
@@ -48,19 +45,19 @@ Broker& Broker::operator=(Broker&& other) noexcept {
 Broker::~Broker() {
   if (impl_ == nullptr || impl_->context().forked()) return;
   const client::Context& context = impl_->context();
-  const Status status = impl_->context().Close(context.options.close_timeout);
+  const Status status =
+      NoThrow([&] { return impl_->context().Close(context.options.close_timeout); });
   if (!status.ok())
-    MILLRACE_LOG(*context.log, kWarning,
-                 fmt::format("closing the broker: {}", client::Text(status)));
+    MILLRACE_LOG(*context.log, kWarning, fmt::format("closing the broker: {}", Text(status)));
 }
 
 StatusOr<Broker> Broker::Open(BrokerOptions o) {
-  return client::NoThrow([&]() -> StatusOr<Broker> {
+  return NoThrow([&]() -> StatusOr<Broker> {
     MILLRACE_ASSIGN_OR_RETURN(auto backend, client::EmbeddedBackend::Open(std::move(o)));
     Broker broker;
-    broker.impl_ = std::make_unique<Impl>();
-    broker.impl_->client = std::make_shared<Client::Impl>(Client::Impl{.backend = backend});
-    broker.impl_->backend = std::move(backend);
+    auto client = std::make_shared<Client::Impl>(backend);
+    broker.impl_ =
+        std::make_unique<Impl>(Impl{.backend = std::move(backend), .client = std::move(client)});
     return broker;
   });
 }
@@ -68,7 +65,7 @@ StatusOr<Broker> Broker::Open(BrokerOptions o) {
 Client Broker::client() const { return Client(impl_ == nullptr ? nullptr : impl_->client); }
 
 Status Broker::Sync() {
-  return client::NoThrow([&]() -> Status {
+  return NoThrow([&]() -> Status {
     if (impl_ == nullptr) return MovedFrom();
     MILLRACE_RETURN_IF_ERROR(impl_->usable());
     return impl_->context().broker->Sync();
@@ -76,7 +73,7 @@ Status Broker::Sync() {
 }
 
 Status Broker::RunMaintenance() {
-  return client::NoThrow([&]() -> Status {
+  return NoThrow([&]() -> Status {
     if (impl_ == nullptr) return MovedFrom();
     MILLRACE_RETURN_IF_ERROR(impl_->usable());
     const Status status = impl_->context().broker->RunMaintenance();
@@ -86,14 +83,14 @@ Status Broker::RunMaintenance() {
 }
 
 Status Broker::Checkpoint(const std::filesystem::path& dir) {
-  return client::NoThrow([&]() -> Status {
+  return NoThrow([&]() -> Status {
     if (impl_ == nullptr) return MovedFrom();
     MILLRACE_RETURN_IF_ERROR(impl_->usable());
     return impl_->context().broker->Checkpoint(dir.string());
   });
 }
 
-std::vector<RecoveryInfo> Broker::recovery() const {
+std::vector<RecoveryInfo> Broker::recovery() const try {
   std::vector<RecoveryInfo> all;
   if (impl_ == nullptr || !impl_->usable().ok()) return all;
   for (const auto& [partition, report] : impl_->context().broker->recovery_reports())
@@ -104,10 +101,12 @@ std::vector<RecoveryInfo> Broker::recovery() const {
                    .damage = Words(report.damage),
                    .notes = report.notes});
   return all;
+} catch (const std::bad_alloc&) {
+  return {};
 }
 
 Status Broker::Close(absl::Duration timeout) {
-  return client::NoThrow(
+  return NoThrow(
       [&]() -> Status { return impl_ == nullptr ? MovedFrom() : impl_->context().Close(timeout); });
 }
 

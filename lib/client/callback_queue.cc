@@ -1,5 +1,6 @@
 #include "client/callback_queue.h"
 
+#include <algorithm>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -14,10 +15,33 @@ namespace {
 
 thread_local CallbackScope* innermost = nullptr;
 
-// A thread that found this many tasks at once is in the middle of a stream of them. It then naps
-// instead of sleeping until it is woken: a wake-up costs the producer more than its append.
-constexpr size_t kBusy = 8;
+// Where tasks come in a stream the thread naps instead of sleeping until it is woken: a wake-up
+// costs the producer more than its append.
 constexpr absl::Duration kNap = absl::Microseconds(50);
+
+// Learns by trying whether a nap pays, that is, gathers some tasks. Where it does not, as for a
+// caller who waits for each callback, the next try comes after twice as many short sleeps.
+class NapRule {
+ public:
+  // After `ran` tasks that were found when the thread had slept (or napped) for so long.
+  bool ShouldNap(size_t ran, absl::Duration slept) {
+    if (napped_) {
+      napped_ = ran >= kWorthANap;
+      patience_ = napped_ ? 1 : std::min(2 * patience_, kMostPatience);
+      left_ = patience_;
+      return napped_;
+    }
+    if (slept < kNap) --left_;
+    return napped_ = left_ <= 0;
+  }
+
+ private:
+  static constexpr size_t kWorthANap = 4;
+  static constexpr int kMostPatience = 1024;
+  bool napped_ = false;
+  int patience_ = 1;
+  int left_ = 1;
+};
 
 }  // namespace
 
@@ -75,9 +99,11 @@ size_t CallbackQueue::Core::RunPending(const Executor* owner) {
 
 void CallbackQueue::Core::ThreadMain(const Executor* owner) {
   const std::shared_ptr<Clock> clock = Clock::Real();  // naps and sleeps follow no test's clock
+  NapRule rule;
+  absl::Duration slept = absl::InfiniteDuration();
   for (;;) {
     const size_t ran = RunPending(owner);
-    if (ran >= kBusy) {
+    if (rule.ShouldNap(ran, slept)) {
       nap.Wait(*clock, nap.count(), clock->Elapsed() + kNap);
       continue;
     }
@@ -88,7 +114,9 @@ void CallbackQueue::Core::ThreadMain(const Executor* owner) {
       if (stopped) return;
       asleep = true;
     }
+    const absl::Duration began = clock->Elapsed();
     bell.Wait(*clock, seen, absl::InfiniteDuration());
+    slept = clock->Elapsed() - began;
   }
 }
 
@@ -97,27 +125,29 @@ CallbackQueue::CallbackQueue(Mode mode) : mode_(mode), core_(std::make_shared<Co
 CallbackQueue::~CallbackQueue() { Stop(); }
 
 void CallbackQueue::Post(absl::AnyInvocable<void()> task) {
+  if (Enqueue(task)) return;
+  CallbackScope scope(this);
+  task();
+}
+
+bool CallbackQueue::Enqueue(absl::AnyInvocable<void()>& task) {
   bool wake = false;
   {
     MutexLock lock(core_->mu);
-    if (!core_->stopped) {
-      core_->waiting.push_back(std::move(task));
-      wake = std::exchange(core_->asleep, false);
-      if (mode_ == Mode::kThread && !core_->thread.joinable()) {
-        try {
-          core_->thread = std::thread([core = core_, this] { core->ThreadMain(this); });
-        } catch (const std::system_error&) {
-          // No thread to be had now: the next Post tries again, and those who wait for a callback
-          // run it (RunPending).
-        }
+    if (core_->stopped) return false;
+    core_->waiting.push_back(std::move(task));
+    wake = std::exchange(core_->asleep, false);
+    if (mode_ == Mode::kThread && !core_->thread.joinable()) {
+      try {
+        core_->thread = std::thread([core = core_, this] { core->ThreadMain(this); });
+      } catch (const std::system_error&) {
+        // No thread to be had now: the next Post tries again, and those who wait for a callback
+        // run it (RunPending).
       }
     }
   }
-  if (task) {
-    CallbackScope scope(this);
-    task();
-  }
   if (wake) core_->bell.Ring();
+  return true;
 }
 
 size_t CallbackQueue::RunPending() { return core_->RunPending(this); }

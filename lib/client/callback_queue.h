@@ -42,6 +42,8 @@ class CallbackQueue : public Executor {
 
  private:
   struct Core;
+  // False: it was stopped, and `task` is as it was.
+  bool Enqueue(absl::AnyInvocable<void()>& task);
   const Mode mode_;
   std::shared_ptr<Core> core_;
 };

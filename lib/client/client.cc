@@ -5,10 +5,10 @@
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "base/no_throw.h"
 #include "base/status_macros.h"
 #include "client/client_metrics.h"
 #include "client/embedded_backend.h"
-#include "client/no_throw.h"
 #include "client/public_impl.h"
 
 namespace millrace {
@@ -16,7 +16,7 @@ namespace millrace {
 Client::Client(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 StatusOr<Producer> Client::NewProducer(ProducerOptions o) const {
-  return client::NoThrow([&]() -> StatusOr<Producer> {
+  return NoThrow([&]() -> StatusOr<Producer> {
     MILLRACE_ASSIGN_OR_RETURN(client::Backend::NewProducer made,
                               impl_->backend->MakeProducer(std::move(o)));
     Producer producer;
@@ -27,7 +27,7 @@ StatusOr<Producer> Client::NewProducer(ProducerOptions o) const {
 }
 
 StatusOr<Consumer> Client::NewConsumer(ConsumerOptions o) const {
-  return client::NoThrow([&]() -> StatusOr<Consumer> {
+  return NoThrow([&]() -> StatusOr<Consumer> {
     MILLRACE_ASSIGN_OR_RETURN(auto made, impl_->backend->MakeConsumer(std::move(o)));
     Consumer consumer;
     consumer.impl_ = std::make_shared<Consumer::Impl>(Consumer::Impl{.consumer = std::move(made)});
@@ -37,7 +37,7 @@ StatusOr<Consumer> Client::NewConsumer(ConsumerOptions o) const {
 
 Admin Client::admin() const {
   Admin admin;
-  admin.impl_ = std::make_shared<Admin::Impl>(Admin::Impl{.admin = impl_->backend->MakeAdmin()});
+  admin.impl_ = impl_->admin;
   return admin;
 }
 
@@ -48,11 +48,15 @@ void Client::VisitMetrics(const std::function<void(const MetricPoint&)>& fn) con
 }
 
 std::string Client::PrometheusText() const {
-  return client::PrometheusText([this](const auto& fn) { impl_->backend->VisitMetrics(fn); });
+  try {
+    return client::PrometheusText([this](const auto& fn) { impl_->backend->VisitMetrics(fn); });
+  } catch (const std::bad_alloc&) {
+    return {};
+  }
 }
 
 StatusOr<Client> Open(std::string_view address, ClientOptions o) {
-  return client::NoThrow([&]() -> StatusOr<Client> {
+  return NoThrow([&]() -> StatusOr<Client> {
     constexpr std::string_view kFile = "file:";
     if (address.starts_with("kafka:"))
       return MakeError(ErrorId::kUnimplemented,
@@ -69,7 +73,7 @@ StatusOr<Client> Open(std::string_view address, ClientOptions o) {
                                    address));
     options.client = std::move(o);
     MILLRACE_ASSIGN_OR_RETURN(auto backend, client::EmbeddedBackend::Open(std::move(options)));
-    return Client(std::make_shared<Client::Impl>(Client::Impl{.backend = std::move(backend)}));
+    return Client(std::make_shared<Client::Impl>(std::move(backend)));
   });
 }
 

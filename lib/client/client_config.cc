@@ -11,6 +11,7 @@
 #include <fmt/ranges.h>
 
 #include "base/errors.h"
+#include "broker/quoted.h"
 
 namespace millrace::client {
 namespace {
@@ -217,6 +218,14 @@ void CheckBytes(std::vector<std::string>& problems, std::string_view name, size_
     problems.push_back(fmt::format("{} is {}, wanted {} to {}", name, value, least, most));
 }
 
+// Of an enum whose last value is `last`.
+template <typename E>
+void CheckChoice(std::vector<std::string>& problems, std::string_view name, E value, E last) {
+  const auto number = static_cast<int>(value);
+  if (number < 0 || number > static_cast<int>(last))
+    problems.push_back(fmt::format("{} is {}, which is none of its values", name, number));
+}
+
 void CheckNotNegative(std::vector<std::string>& problems, std::string_view name,
                       absl::Duration value) {
   if (value < absl::ZeroDuration())
@@ -257,16 +266,27 @@ StatusOr<ParsedConfig> ParseClientConfig(const std::map<std::string, std::string
                                         [&](const Property& p) { return p.name == name; });
     if (property == std::end(kProperties)) {
       parsed.warnings.push_back(
-          fmt::format("ClientOptions::config: no property is called '{}'; the nearest is '{}'",
-                      name, Nearest(name)));
+          fmt::format("ClientOptions::config: no property is called {}; the nearest is {}",
+                      broker::Quoted(name), Nearest(name)));
       continue;
     }
     if (property->parse == nullptr) continue;
     if (const Problem problem = property->parse(value, parsed.config))
-      problems.push_back(fmt::format("{} is '{}', {}", name, value, *problem));
+      problems.push_back(fmt::format("{} is {}, {}", name, broker::Quoted(value), *problem));
   }
   if (Status s = Report("ClientOptions::config", problems); !s.ok()) return s;
   return parsed;
+}
+
+Status AllProblems(std::initializer_list<Status> found) {
+  std::vector<std::string_view> problems;
+  for (const Status& status : found) {
+    if (status.ok()) continue;
+    if (ErrorIdOf(status) != ErrorId::kInvalidConfig) return status;  // no memory for them
+    problems.emplace_back(status.message().data(), status.message().size());
+  }
+  if (problems.empty()) return absl::OkStatus();
+  return MakeError(ErrorId::kInvalidConfig, fmt::format("{}", fmt::join(problems, "; ")));
 }
 
 Status Validate(const ProducerOptions& options) {
@@ -274,6 +294,8 @@ Status Validate(const ProducerOptions& options) {
   CheckBytes(problems, "batch_bytes", options.batch_bytes, 1, size_t{1} << 30);
   CheckBytes(problems, "max_buffered_bytes", options.max_buffered_bytes, 1024,
              std::numeric_limits<size_t>::max() / 2);
+  CheckChoice(problems, "acks", options.acks, Acks::kAll);
+  CheckChoice(problems, "compression", options.compression, Compression::kZstd);
   CheckNotNegative(problems, "linger", options.linger);
   CheckNotNegative(problems, "max_block", options.max_block);
   if (options.delivery_timeout <= options.linger)
@@ -291,6 +313,9 @@ Status Validate(const ConsumerOptions& options) {
              std::numeric_limits<size_t>::max());
   CheckBytes(problems, "max_pinned_bytes", options.max_pinned_bytes, 4096,
              std::numeric_limits<size_t>::max());
+  CheckChoice(problems, "commits", options.commits, Commits::kMarked);
+  CheckChoice(problems, "start_from", options.start_from, StartFrom::kFail);
+  CheckChoice(problems, "isolation", options.isolation, Isolation::kReadCommitted);
   if (options.max_poll_interval <= absl::ZeroDuration())
     problems.push_back(fmt::format("max_poll_interval is {}, wanted more than zero",
                                    absl::FormatDuration(options.max_poll_interval)));
@@ -300,7 +325,7 @@ Status Validate(const ConsumerOptions& options) {
     problems.emplace_back("group_instance_id is given but no group");
   if (!options.assignor.empty() && options.assignor != "uniform" && options.assignor != "range")
     problems.push_back(
-        fmt::format("assignor is '{}', wanted 'uniform' or 'range'", options.assignor));
+        fmt::format("assignor is {}, wanted uniform or range", broker::Quoted(options.assignor)));
   return Report("ConsumerOptions", problems);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <initializer_list>
 #include <map>
 #include <optional>
 #include <string>
@@ -38,6 +39,8 @@ struct ParsedConfig {
 StatusOr<ParsedConfig> ParseClientConfig(const std::map<std::string, std::string>& properties);
 
 // invalid_config listing every field that is out of range.
+// OK, or the problems of all of them; each is invalid_config, or what ended the search for more.
+Status AllProblems(std::initializer_list<Status> found);
 Status Validate(const ProducerOptions& options);
 Status Validate(const ConsumerOptions& options);
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "base/no_throw.h"
 #include "base/status_macros.h"
 #include "client/embedded_consumer.h"
 
@@ -132,26 +133,31 @@ Status EmbeddedConsumer::Commit(const OffsetMap* next, absl::Duration) {
 
 // Accepted now, in the order of the calls; the executor waits until it is on stable storage.
 Future<OffsetMap> EmbeddedConsumer::CommitAsync(const OffsetMap* next) {
-  const auto failed = [](Status status) { return FutureAccess::Ready<OffsetMap>(status); };
+  const auto failed = [](const Status& status) { return FutureAccess::Ready<OffsetMap>(status); };
   const Use use(*this, Nested::kAllowed);
   if (!use.status().ok()) return failed(use.status());
-  if (Status status = usable(); !status.ok()) return failed(std::move(status));
+  if (Status status = usable(); !status.ok()) return failed(status);
   if (options_.group.empty())
     return failed(MakeError(ErrorId::kInvalidGroup, "the consumer has no group to commit for"));
-  const OffsetMap offsets = next != nullptr ? *next : Uncommitted(nullptr);
-  if (Status status = CommitNow(offsets, /*durable=*/false); !status.ok())
-    return failed(std::move(status));
+  OffsetMap offsets = next != nullptr ? *next : Uncommitted(nullptr);
+  if (Status status = CommitNow(offsets, /*durable=*/false); !status.ok()) return failed(status);
 
   auto state = std::make_shared<CommitFuture>(context_);
   coordinator::OffsetCommit nothing_new = MakeCommit({});
-  context_->executor()->Post(
-      [state, offsets, context = context_, commit = std::move(nothing_new)]() mutable {
-        Status status = context->broker->CommitOffsets(commit, /*durable=*/true);
-        // The member has left meanwhile, or was removed; either has written what was accepted
-        // before.
-        if (IsAboutMembership(ErrorIdOf(status))) status = context->broker->Sync();
-        state->Set(status.ok() ? StatusOr<OffsetMap>(offsets) : StatusOr<OffsetMap>(status));
-      });
+  // So that the broker is not closed before. Not in an executor of the user's, which belongs to the
+  // context: should it never run the task, the two would keep each other.
+  const std::shared_ptr<Context> keep = context_->options.executor == nullptr ? context_ : nullptr;
+  context_->executor()->Post([state, offsets = std::move(offsets), keep, broker = context_->broker,
+                              commit = std::move(nothing_new)]() mutable {
+    state->Set(NoThrow([&]() -> StatusOr<OffsetMap> {
+      Status status = broker->CommitOffsets(commit, /*durable=*/true);
+      // The member has left meanwhile, or was removed; either has written what was accepted
+      // before.
+      if (IsAboutMembership(ErrorIdOf(status))) status = broker->Sync();
+      MILLRACE_RETURN_IF_ERROR(status);
+      return std::move(offsets);
+    }));
+  });
   return FutureAccess::Make<OffsetMap>(state);
 }
 

@@ -6,6 +6,7 @@
 #include <re2/re2.h>
 
 #include "base/errors.h"
+#include "base/no_throw.h"
 #include "base/status_macros.h"
 #include "broker/topic_config.h"
 #include "client/embedded_consumer.h"
@@ -50,13 +51,29 @@ Status EmbeddedConsumer::AddCursors(const Partitions& tps) {
                       .max_expanded_bytes = options_.max_pinned_bytes,
                       .account = account_}));
   }
-  MutexLock lock(mu_);
-  for (const Cursor& cursor : added) {
-    cursor->partition().AddListener(bell_);
-    cursors_[cursor->name()] = cursor;
-    order_.push_back(cursor);
+  // All of them or none, should memory run out.
+  std::map<TopicPartition, Cursor> by_name;
+  for (const Cursor& cursor : added) by_name.emplace(cursor->name(), cursor);
+  order_.reserve(order_.size() + added.size());
+  size_t listening = 0;
+  try {
+    for (; listening < added.size(); ++listening) added[listening]->partition().AddListener(bell_);
+  } catch (const std::bad_alloc&) {
+    while (listening-- > 0) added[listening]->partition().RemoveListener(bell_.get());
+    throw;
   }
+  MutexLock lock(mu_);
+  cursors_.merge(by_name);
+  order_.insert(order_.end(), added.begin(), added.end());
   return absl::OkStatus();
+}
+
+void EmbeddedConsumer::DropAllCursors() {
+  MutexLock lock(mu_);
+  for (const Cursor& cursor : order_) cursor->partition().RemoveListener(bell_.get());
+  order_.clear();
+  cursors_.clear();
+  next_ = 0;
 }
 
 void EmbeddedConsumer::DropCursors(const Partitions& tps) {
@@ -78,6 +95,11 @@ Status EmbeddedConsumer::Assign(Partitions partitions) {
   if (mode_ == Mode::kSubscribed)
     return MakeError(ErrorId::kInvalidArgument,
                      "the consumer is subscribed; Unsubscribe before Assign");
+  // Of a topic that is gone; one of the same name may have come since.
+  Partitions gone;
+  for (const Cursor& cursor : order_)
+    if (cursor->partition().deleted()) gone.push_back(cursor->name());
+  DropCursors(gone);
   const std::set<TopicPartition> wanted(partitions.begin(), partitions.end());
   Partitions added;
   Partitions removed;
@@ -87,6 +109,7 @@ Status EmbeddedConsumer::Assign(Partitions partitions) {
   MILLRACE_RETURN_IF_ERROR(AddCursors(added));
   DropCursors(removed);
   mode_ = Mode::kAssigned;
+  bell_->Ring();  // the next Poll finds where they stand
   return absl::OkStatus();
 }
 
@@ -140,19 +163,23 @@ Status EmbeddedConsumer::Unsubscribe(Consumer& self) {
   return status.ok() ? left : status;
 }
 
+Status EmbeddedConsumer::Leave() {
+  if (mode_ != Mode::kSubscribed || member_epoch_ <= 0) return absl::OkStatus();
+  coordinator::Heartbeat beat;
+  beat.group = options_.group;
+  beat.member_id = member_id_;
+  // A static member is expected back (KIP-345).
+  beat.member_epoch = options_.group_instance_id.empty() ? -1 : -2;
+  beat.instance_id = options_.group_instance_id;
+  Status status = context_->broker->GroupHeartbeat(beat, nullptr).status();
+  return WasRemoved(ErrorIdOf(status)) ? absl::OkStatus() : status;  // then it is out already
+}
+
+// Destructors come here: what is kept goes, whether there is memory to say good-bye or not. The
+// group then removes the member when its time is over.
 Status EmbeddedConsumer::LeaveAndDrop() {
-  Status status;
-  if (mode_ == Mode::kSubscribed && member_epoch_ > 0) {
-    coordinator::Heartbeat beat;
-    beat.group = options_.group;
-    beat.member_id = member_id_;
-    // A static member is expected back (KIP-345).
-    beat.member_epoch = options_.group_instance_id.empty() ? -1 : -2;
-    beat.instance_id = options_.group_instance_id;
-    status = context_->broker->GroupHeartbeat(beat, nullptr).status();
-    if (WasRemoved(ErrorIdOf(status))) status = absl::OkStatus();  // then it is out already
-  }
-  DropCursors(assignment());
+  Status status = NoThrow([&] { return Leave(); });
+  DropAllCursors();
   mode_ = Mode::kNone;
   member_epoch_ = 0;
   target_.clear();
@@ -175,12 +202,12 @@ coordinator::Heartbeat EmbeddedConsumer::MakeBeat() const {
   // Touches are sent at most every twentieth of the interval; it must not seem shorter for that.
   beat.poll_timeout = options_.max_poll_interval + options_.max_poll_interval / 20;
   beat.rebalance_timeout = beat.poll_timeout;
-  if (member_epoch_ == 0 || subscription_changed_) {
+  if (member_epoch_ == 0 || subscription_changed_ || reply_lost_) {
     beat.topics = topics_;
     beat.topic_pattern = pattern_;
   }
   if (member_epoch_ == 0 && !options_.assignor.empty()) beat.assignor = options_.assignor;
-  if (member_epoch_ == 0 || report_owned_) beat.owned = assignment();
+  if (member_epoch_ == 0 || report_owned_ || reply_lost_) beat.owned = assignment();
   return beat;
 }
 
@@ -194,12 +221,15 @@ void EmbeddedConsumer::TouchGroup() {
 Status EmbeddedConsumer::StepGroup(Consumer& self) {
   for (int round = 0; round < kMaxRounds; ++round) {
     const uint64_t version = context_->broker->GroupVersion(options_.group);
-    if (member_epoch_ > 0 && version == seen_version_ && !report_owned_ && !subscription_changed_) {
+    if (member_epoch_ > 0 && version == seen_version_ && !report_owned_ && !subscription_changed_ &&
+        !reply_lost_) {
       TouchGroup();
       return absl::OkStatus();
     }
     const absl::Duration now = context_->clock->Elapsed();
-    auto reply = context_->broker->GroupHeartbeat(MakeBeat(), bell_);
+    const coordinator::Heartbeat beat = MakeBeat();
+    reply_lost_ = true;  // until it is taken in: memory may run out on its way
+    auto reply = context_->broker->GroupHeartbeat(beat, bell_);
     if (!reply.ok()) {
       if (member_epoch_ == 0 || !WasRemoved(ErrorIdOf(reply.status()))) return reply.status();
       // The group went on without this member. It joins anew, with nothing.
@@ -209,10 +239,12 @@ Status EmbeddedConsumer::StepGroup(Consumer& self) {
     }
     member_epoch_ = reply->member_epoch;
     seen_version_ = version;
-    subscription_changed_ = report_owned_ = false;
+    subscription_changed_ = report_owned_ = reply_lost_ = false;
     last_touch_ = now;
-    if (reply->assignment.has_value())
-      target_ = {reply->assignment->begin(), reply->assignment->end()};
+    if (reply->assignment.has_value()) {
+      target_ = *std::move(reply->assignment);
+      std::ranges::sort(target_);
+    }
     MILLRACE_RETURN_IF_ERROR(Reconcile(self));
     if (closed_.load()) return absl::OkStatus();
   }
@@ -228,7 +260,7 @@ Status EmbeddedConsumer::Reconcile(Consumer& self) {
   std::ranges::set_difference(owned, target_, std::back_inserter(revoked));
   if (!revoked.empty()) {
     context_->metrics->rebalances.fetch_add(1, std::memory_order_relaxed);
-    report_owned_ = true;
+    report_owned_ = true;  // also where this fails: the next round takes it up
     return Revoke(self, revoked);
   }
   Partitions added;

@@ -42,7 +42,7 @@ Status EmbeddedConsumer::ResolvePosition(
     const std::map<TopicPartition, coordinator::CommittedOffset>& committed) {
   // Opens the log: where that fails, the ends below would answer 0.
   if (cursor.partition().high_watermark() == 0)
-    MILLRACE_RETURN_IF_ERROR(cursor.partition().log().status());
+    MILLRACE_RETURN_IF_ERROR(cursor.partition().EnsureOpen());
   if (const auto found = committed.find(cursor.name()); found != committed.end()) {
     cursor.SetPosition(AfterCommitted(cursor, found->second));
     cursor.committed = found->second.offset;
@@ -89,13 +89,13 @@ Offset EmbeddedConsumer::AfterCommitted(PartitionCursor& cursor,
 
 // ---- failures of one partition
 
-void EmbeddedConsumer::Fail(PartitionCursor& cursor, Status status) {
+void EmbeddedConsumer::Fail(PartitionCursor& cursor, const Status& status) {
+  errors_.push_back(InPartition(status, cursor.name().topic, cursor.name().partition));
   cursor.resting = true;
   MILLRACE_LOG(
       *context_->log, kError,
       fmt::format("{}; the partition rests until Seek or Resume", Text(status)),
       {{"topic", cursor.name().topic}, {"partition", std::to_string(cursor.name().partition)}});
-  errors_.push_back(std::move(status));
 }
 
 void EmbeddedConsumer::FetchFailed(PartitionCursor& cursor, const Status& status) {
@@ -172,7 +172,7 @@ Status EmbeddedConsumer::Seek(const TopicPartition& tp, Offset next) {
   MILLRACE_ASSIGN_OR_RETURN(const std::vector<Cursor> cursors, Named({tp}));
   PartitionCursor& cursor = *cursors.front();
   if (cursor.partition().high_watermark() == 0)
-    MILLRACE_RETURN_IF_ERROR(cursor.partition().log().status());
+    MILLRACE_RETURN_IF_ERROR(cursor.partition().EnsureOpen());
   const Offset start = cursor.partition().log_start();
   const Offset end = cursor.partition().high_watermark();
   if (next < start || next > end)
@@ -181,6 +181,7 @@ Status EmbeddedConsumer::Seek(const TopicPartition& tp, Offset next) {
         fmt::format("{}: offset {} is outside of [{}, {}]", Label(tp), next, start, end),
         Where(tp));
   cursor.SetPosition(next);
+  RingIfReadable();
   return absl::OkStatus();
 }
 
@@ -193,6 +194,7 @@ Status EmbeddedConsumer::SeekToBeginning(const Partitions& tps) {
     MILLRACE_RETURN_IF_ERROR(Opened(cursor->name()).status());
     cursor->SetPosition(cursor->partition().log_start());
   }
+  RingIfReadable();
   return absl::OkStatus();
 }
 
@@ -205,6 +207,7 @@ Status EmbeddedConsumer::SeekToEnd(const Partitions& tps) {
     MILLRACE_RETURN_IF_ERROR(Opened(cursor->name()).status());
     cursor->SetPosition(cursor->visible_end());
   }
+  RingIfReadable();
   return absl::OkStatus();
 }
 
@@ -218,6 +221,7 @@ Status EmbeddedConsumer::SeekToTime(absl::Time t, const Partitions& tps) {
                               cursor->partition().FindTime(absl::ToUnixMillis(t)));
     cursor->SetPosition(found.has_value() ? found->offset : cursor->visible_end());
   }
+  RingIfReadable();
   return absl::OkStatus();
 }
 
@@ -240,6 +244,7 @@ Status EmbeddedConsumer::Resume(const Partitions& tps) {
     if (std::exchange(cursor->resting, false) && cursor->partition().deleted())
       FollowRecreated(*cursor);
   }
+  RingIfReadable();
   return absl::OkStatus();
 }
 
@@ -263,7 +268,7 @@ StatusOr<std::shared_ptr<broker::Partition>> EmbeddedConsumer::Opened(
   MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<broker::Partition> partition,
                             context_->broker->FindPartition(tp.topic, tp.partition));
   // Where the log cannot be opened, its ends answer 0.
-  if (partition->high_watermark() == 0) MILLRACE_RETURN_IF_ERROR(partition->log().status());
+  if (partition->high_watermark() == 0) MILLRACE_RETURN_IF_ERROR(partition->EnsureOpen());
   return partition;
 }
 

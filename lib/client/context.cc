@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "base/no_throw.h"
 
 namespace millrace::client {
 namespace {
@@ -38,7 +39,7 @@ Context::~Context() {
     new std::shared_ptr<CallbackQueue>(callbacks_);
     return;
   }
-  const Status closed = Close(options.close_timeout);
+  const Status closed = NoThrow([&] { return Close(options.close_timeout); });
   if (!closed.ok())
     MILLRACE_LOG(*log, kWarning, fmt::format("closing the broker: {}", Text(closed)));
   // After the broker: everything accepted has its answer now, and its callback runs.
@@ -57,7 +58,7 @@ Status Context::usable() const {
 absl::Duration Context::Drive() {
   if (drives_broker_) {
     // What is wrong with the broker shows in the calls that need it.
-    broker->RunMaintenance().IgnoreError();
+    NoThrow([&] { return broker->RunMaintenance(); }).IgnoreError();
   }
   RunCallbacks();
   return drives_broker_ ? kDriveEvery : absl::InfiniteDuration();
@@ -69,8 +70,8 @@ void Context::RunCallbacks() {
 
 uint64_t Context::AddCloseHook(std::function<void(absl::Duration)> hook) {
   MutexLock lock(mu_);
-  hooks_.push_back({++last_hook_id_, std::move(hook)});
-  return last_hook_id_;
+  hooks_.push_back({last_hook_id_ + 1, std::move(hook)});
+  return ++last_hook_id_;
 }
 
 void Context::RemoveCloseHook(uint64_t id) {
@@ -104,7 +105,11 @@ Status Context::Close(absl::Duration timeout) {
       run = std::move(hooks_.front().run);
       hooks_.erase(hooks_.begin());
     }
-    run(deadline);
+    // Whether there is memory for them or not: the broker closes.
+    NoThrow([&] {
+      run(deadline);
+      return absl::OkStatus();
+    }).IgnoreError();
   }
   return broker->Close(std::max(deadline - clock->Elapsed(), absl::ZeroDuration()));
 }
@@ -113,7 +118,7 @@ Status CurrentException(std::string_view what) {
   try {
     throw;
   } catch (const std::bad_alloc&) {
-    return Status(absl::StatusCode::kResourceExhausted, "");  // a text would need memory
+    return OutOfMemory();
   } catch (const std::exception& e) {
     return MakeError(ErrorId::kCallbackThrew, fmt::format("{} threw: {}", what, e.what()));
   } catch (...) {

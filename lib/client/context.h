@@ -75,7 +75,7 @@ class Context {
 };
 
 // The error for an exception that is being handled (call it in a catch block): callback_threw, with
-// the exception's text; a bare kResourceExhausted for bad_alloc.
+// the exception's text; out_of_memory for bad_alloc.
 Status CurrentException(std::string_view what);
 
 }  // namespace millrace::client

@@ -6,17 +6,31 @@
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "base/no_throw.h"
 #include "client/callback_queue.h"
 #include "client/context.h"
 #include "client/lane.h"
-#include "client/no_throw.h"
 
 namespace millrace::client {
 namespace {
 
 constexpr size_t kMaxSpareBatches = 64;
-// A batch that grew beyond this keeps no memory for its next use.
-constexpr size_t kMaxSpareCompletions = 4096;
+constexpr size_t kMaxSpareBytes = 1 << 20;
+
+// What a spare batch holds beside itself and a small buffer.
+size_t SpareBytes(const Batch& batch) { return batch.completions.capacity() * sizeof(Completion); }
+
+// Counts a waiter for the length of a scope.
+class Waiter {
+ public:
+  explicit Waiter(std::atomic<int32_t>& count) : count_(count) { count_.fetch_add(1); }
+  ~Waiter() { count_.fetch_sub(1); }
+  Waiter(const Waiter&) = delete;
+  Waiter& operator=(const Waiter&) = delete;
+
+ private:
+  std::atomic<int32_t>& count_;
+};
 
 }  // namespace
 
@@ -33,13 +47,12 @@ BatchRef::~BatchRef() {
   hub->Recycle(batch_);
 }
 
-void Batch::Clear() {
-  lane = nullptr;
+const size_t Batch::kOwnCharge = sizeof(Batch) + 4096 + 128;
+
+void Batch::Reset() {
   if (!builder.empty()) builder.Finish().IgnoreError();  // it was dropped, and not appended
-  completions.clear();
-  if (completions.capacity() > kMaxSpareCompletions) completions.shrink_to_fit();
   charged_bytes = 0;
-  sync = caller_syncs = has_callbacks = false;
+  sync = awaited = caller_syncs = has_callbacks = false;
   stage = Stage::kCollecting;
   end.store(-1, std::memory_order_relaxed);
   answered.store(false, std::memory_order_relaxed);
@@ -65,7 +78,11 @@ absl::Duration DeliveryFuture::Drive(bool unbounded) {
 // ---- the hub
 
 DeliveryHub::DeliveryHub(Options options, broker::Broker* broker)
-    : options_(std::move(options)), broker_(broker) {}
+    : options_(std::move(options)),
+      executor_name_(options_.executor.lock().get()),
+      broker_(broker) {
+  spare_.reserve(kMaxSpareBatches);  // a destructor gives batches back
+}
 
 DeliveryHub::~DeliveryHub() = default;
 
@@ -83,83 +100,115 @@ void DeliveryHub::Release(size_t bytes, size_t records) {
   changed_.NotifyAll();
 }
 
-Status DeliveryHub::Reserve(size_t bytes, absl::Duration deadline, const std::stop_token& stop,
-                            const std::function<absl::Duration()>& drive) {
-  const absl::Duration began = options_.clock->Elapsed();
-  options_.metrics->sends_throttled.fetch_add(1, std::memory_order_relaxed);
+template <typename Done>
+DeliveryHub::Ended DeliveryHub::WaitFor(const Done& done, absl::Duration deadline,
+                                        const std::stop_token& stop, const Drive& drive) {
   const std::stop_callback wake(stop, [this] {
     MutexLock lock(mu_);
     changed_.NotifyAll();
   });
-  waiters_.fetch_add(1);
-  Status status;
+  const Waiter waiter(waiters_);
   for (;;) {
     const absl::Duration nap = drive();
     MutexLock lock(mu_);
-    if (TryReserve(bytes)) break;
-    if (stop.stop_requested()) {
-      status = MakeError(ErrorId::kCancelled, "the wait for buffer space was stopped");
-      break;
-    }
+    if (done()) return Ended::kDone;
+    if (stop.stop_requested()) return Ended::kStopped;
     const absl::Duration now = options_.clock->Elapsed();
-    if (now >= deadline) {
-      status = MakeError(ErrorId::kBufferFull,
-                         fmt::format("{} bytes wait for their answer, {} more exceed "
-                                     "max_buffered_bytes ({}); waited {} (max_block)",
-                                     buffered_bytes(), bytes, options_.max_buffered_bytes,
-                                     absl::FormatDuration(now - began)));
-      break;
-    }
+    if (now >= deadline) return Ended::kTimedOut;
     const absl::Duration until = std::min(deadline, now + nap);
     changed_.WaitWith(mu_,
                       [&](auto& cv, auto& held) { options_.clock->WaitUntil(cv, held, until); });
   }
-  waiters_.fetch_sub(1);
+}
+
+Status DeliveryHub::Reserve(size_t bytes, absl::Duration deadline, const std::stop_token& stop,
+                            const Drive& drive) {
+  const absl::Duration began = options_.clock->Elapsed();
+  options_.metrics->sends_throttled.fetch_add(1, std::memory_order_relaxed);
+  const Ended ended = WaitFor([&] { return TryReserve(bytes); }, deadline, stop, drive);
+  const absl::Duration waited = options_.clock->Elapsed() - began;
   if (options_.observer != nullptr) {
     try {
-      options_.observer->OnThrottled(options_.clock->Elapsed() - began);
+      options_.observer->OnThrottled(waited);
     } catch (...) {
       options_.metrics->callbacks_threw.fetch_add(1, std::memory_order_relaxed);
     }
   }
-  return status;
+  if (ended == Ended::kStopped)
+    return MakeError(ErrorId::kCancelled, "the wait for buffer space was stopped");
+  if (ended == Ended::kDone) return absl::OkStatus();
+  return MakeError(ErrorId::kBufferFull,
+                   fmt::format("{} bytes wait for their answer, {} more exceed "
+                               "max_buffered_bytes ({}); waited {} (max_block)",
+                               buffered_bytes(), bytes, options_.max_buffered_bytes,
+                               absl::FormatDuration(waited)));
 }
 
-BatchRef DeliveryHub::NewBatch(std::shared_ptr<Lane> lane) {
-  std::unique_ptr<Batch> batch;
+BatchRef DeliveryHub::NewBatch(std::shared_ptr<Lane> lane, bool registered) {
+  const absl::Duration deadline =
+      registered ? options_.clock->Elapsed() + options_.delivery_timeout : absl::ZeroDuration();
+  const auto prepared = [&](std::unique_ptr<Batch> batch) {
+    batch->Reset();
+    batch->lane = std::move(lane);
+    batch->has_callbacks = options_.observer != nullptr;
+    batch->deadline = deadline;
+    batch->charged_bytes = Batch::kOwnCharge;
+    buffered_bytes_.fetch_add(Batch::kOwnCharge);
+    return BatchRef(batch.release());
+  };
+  BatchRef made;
   {
     MutexLock lock(mu_);
     if (!spare_.empty()) {
-      batch = std::move(spare_.back());
+      spare_bytes_ -= SpareBytes(*spare_.back());
+      made = prepared(std::move(spare_.back()));
       spare_.pop_back();
+      if (registered) RegisterLocked(*made);
     }
   }
-  if (batch == nullptr) batch = std::make_unique<Batch>(broker_->buffers());
-  batch->lane = std::move(lane);
-  batch->has_callbacks = options_.observer != nullptr;
-  return BatchRef(batch.release());
+  if (!made) {
+    made = prepared(std::make_unique<Batch>(broker_->buffers()));
+    MutexLock lock(mu_);
+    if (registered) RegisterLocked(*made);
+  }
+  if (registered) ArmTimerFor(*made);
+  return made;
 }
 
 void DeliveryHub::Register(Batch& batch) {
   batch.deadline = options_.clock->Elapsed() + options_.delivery_timeout;
   {
     MutexLock lock(mu_);
-    batch.id_ = ++last_id_;
-    batch.earlier_ = newest_;
-    batch.later_ = nullptr;
-    (newest_ != nullptr ? newest_->later_ : oldest_) = &batch;
-    newest_ = &batch;
-    batch.refs_.fetch_add(1, std::memory_order_relaxed);  // the list's
+    RegisterLocked(batch);
   }
+  ArmTimerFor(batch);
+}
+
+void DeliveryHub::RegisterLocked(Batch& batch) {
+  batch.id_ = ++last_id_;
+  batch.earlier_ = newest_;
+  batch.later_ = nullptr;
+  (newest_ != nullptr ? newest_->later_ : oldest_) = &batch;
+  newest_ = &batch;
+  batch.refs_.fetch_add(1, std::memory_order_relaxed);  // the list's
+}
+
+void DeliveryHub::ArmTimerFor(const Batch& batch) {
   if (!timer_armed_.load(std::memory_order_relaxed) && !timer_armed_.exchange(true))
     ArmTimer(batch.deadline);
 }
 
 void DeliveryHub::Recycle(Batch* raw) {
   std::unique_ptr<Batch> batch(raw);
-  batch->Clear();
+  batch->lane = nullptr;
+  batch->completions.clear();
+  if (batch->charged_bytes > 0) Release(std::exchange(batch->charged_bytes, 0), 0);  // never used
+  if (!batch->result_.ok()) batch->Reset();  // not appended, perhaps: its bytes go now
+  const size_t held = SpareBytes(*batch);
   MutexLock lock(mu_);
-  if (spare_.size() < kMaxSpareBatches) spare_.push_back(std::move(batch));
+  if (spare_.size() == kMaxSpareBatches || spare_bytes_ + held > kMaxSpareBytes) return;
+  spare_.push_back(std::move(batch));
+  spare_bytes_ += held;
 }
 
 StatusOr<Delivery> DeliveryHub::OutcomeOf(const Batch& batch) const {
@@ -185,13 +234,12 @@ void Adjust(StatusOr<Delivery>& outcome, const StatusOr<broker::Appended>& resul
 namespace {
 
 void Tell(const Completion& completion, const StatusOr<Delivery>& outcome) {
-  const Status no_memory(absl::StatusCode::kResourceExhausted, "");
   try {
     if (completion.slot != nullptr) *completion.slot = outcome;
     if (completion.future != nullptr) completion.future->Set(outcome);
   } catch (const std::bad_alloc&) {
-    if (completion.slot != nullptr) *completion.slot = no_memory;
-    if (completion.future != nullptr) completion.future->Set(no_memory);
+    if (completion.slot != nullptr) *completion.slot = OutOfMemory();
+    if (completion.future != nullptr) completion.future->Set(OutOfMemory());
   }
 }
 
@@ -205,28 +253,34 @@ void DeliveryHub::Answer(Batch& batch, const StatusOr<broker::Appended>& result)
       .fetch_add(count, std::memory_order_relaxed);
   // Before anybody is told, who may look at the figures at once.
   if (!batch.has_callbacks) ReleaseSpace(batch);
-  StatusOr<Delivery> outcome = NoThrow([&] { return OutcomeOf(batch); });
+  std::optional<StatusOr<Delivery>> outcome;
   for (size_t i = 0; i < count; ++i) {
     const Completion& completion = batch.completions[i];
     if (completion.callback) continue;
-    Adjust(outcome, batch.result_, i, completion.timestamp_ms);
-    Tell(completion, outcome);
+    if (!outcome.has_value()) outcome = NoThrow([&] { return OutcomeOf(batch); });
+    Adjust(*outcome, batch.result_, i, completion.timestamp_ms);
+    Tell(completion, *outcome);
   }
   batch.told.store(true, std::memory_order_release);
   BatchRef keep(&batch);
   if (batch.has_callbacks) {
+    batch.lane->NoteCallbacksDue();
+    bool posted = false;
     try {
-      options_.executor->Post([ref = keep] { ref->lane->hub().RunCallbacks(*ref); });
+      if (const std::shared_ptr<Executor> executor = options_.executor.lock()) {
+        executor->Post([ref = keep] { ref->lane->hub().RunCallbacks(*ref); });
+        posted = true;
+      }
     } catch (const std::bad_alloc&) {
-      RunCallbacks(batch);  // accepted means called, here if it must be
     }
+    if (!posted) RunCallbacks(batch);  // accepted means called, here if it must be
   }
   if (!batch.has_callbacks || !options_.wait_for_callbacks) Finish(batch);
-  if (batch.caller_syncs) NotifyAppended();
+  if (batch.awaited) NotifyAppended();
 }
 
 void DeliveryHub::RunCallbacks(Batch& batch) {
-  const CallbackScope scope(options_.executor.get());
+  const CallbackScope scope(executor_name_);
   StatusOr<Delivery> outcome = NoThrow([&] { return OutcomeOf(batch); });
   const absl::Duration now =
       options_.observer != nullptr ? options_.clock->Elapsed() : absl::ZeroDuration();
@@ -246,11 +300,13 @@ void DeliveryHub::RunCallbacks(Batch& batch) {
   }
   ReleaseSpace(batch);
   if (options_.wait_for_callbacks) Finish(batch);
+  batch.lane->NoteCalled();
 }
 
-void DeliveryHub::ReleaseSpace(const Batch& batch) {
-  Release(batch.charged_bytes, batch.completions.size());
-  options_.metrics->buffered_bytes.fetch_sub(static_cast<int64_t>(batch.charged_bytes),
+void DeliveryHub::ReleaseSpace(Batch& batch) {
+  const size_t bytes = std::exchange(batch.charged_bytes, 0);
+  Release(bytes, batch.completions.size());
+  options_.metrics->buffered_bytes.fetch_sub(static_cast<int64_t>(bytes),
                                              std::memory_order_relaxed);
   options_.metrics->buffered_records.fetch_sub(static_cast<int64_t>(batch.completions.size()),
                                                std::memory_order_relaxed);
@@ -278,49 +334,22 @@ uint64_t DeliveryHub::last_batch_id() const {
 }
 
 Status DeliveryHub::WaitFinished(uint64_t id, absl::Duration deadline, const std::stop_token& stop,
-                                 const std::function<absl::Duration()>& drive) {
-  const std::stop_callback wake(stop, [this] {
-    MutexLock lock(mu_);
-    changed_.NotifyAll();
-  });
-  waiters_.fetch_add(1);
-  Status status;
-  for (;;) {
-    const absl::Duration nap = drive();
-    MutexLock lock(mu_);
-    if (oldest_ == nullptr || oldest_->id_ > id) break;
-    if (stop.stop_requested()) {
-      status = MakeError(ErrorId::kCancelled, "the wait for deliveries was stopped");
-      break;
-    }
-    const absl::Duration now = options_.clock->Elapsed();
-    if (now >= deadline) {
-      status = MakeError(ErrorId::kTimedOut,
-                         fmt::format("{} records ({} bytes) have no outcome yet",
-                                     buffered_records(), buffered_bytes()),
-                         {.persistence = Persistence::kPossiblyPersisted});
-      break;
-    }
-    const absl::Duration until = std::min(deadline, now + nap);
-    changed_.WaitWith(mu_,
-                      [&](auto& cv, auto& held) { options_.clock->WaitUntil(cv, held, until); });
-  }
-  waiters_.fetch_sub(1);
-  return status;
+                                 const Drive& drive) {
+  const auto finished = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return oldest_ == nullptr || oldest_->id_ > id;
+  };
+  const Ended ended = WaitFor(finished, deadline, stop, drive);
+  if (ended == Ended::kDone) return absl::OkStatus();
+  if (ended == Ended::kStopped)
+    return MakeError(ErrorId::kCancelled, "the wait for deliveries was stopped");
+  return MakeError(ErrorId::kTimedOut,
+                   fmt::format("{} records ({} bytes) have no outcome yet", buffered_records(),
+                               buffered_bytes()),
+                   {.persistence = Persistence::kPossiblyPersisted});
 }
 
-void DeliveryHub::WaitUntil(const std::function<bool()>& done,
-                            const std::function<absl::Duration()>& drive) {
-  waiters_.fetch_add(1);
-  for (;;) {
-    const absl::Duration nap = drive();
-    MutexLock lock(mu_);
-    if (done()) break;
-    const absl::Duration until = options_.clock->Elapsed() + nap;
-    changed_.WaitWith(mu_,
-                      [&](auto& cv, auto& held) { options_.clock->WaitUntil(cv, held, until); });
-  }
-  waiters_.fetch_sub(1);
+void DeliveryHub::WaitUntil(const std::function<bool()>& done, const Drive& drive) {
+  WaitFor(done, absl::InfiniteDuration(), {}, drive);
 }
 
 // ---- delivery timeout

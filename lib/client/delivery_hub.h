@@ -48,7 +48,7 @@ class BatchRef {
 class DeliveryFuture : public FutureState<Delivery> {
  public:
   // `drive` does what is due in the broker, where waiting threads must; it may be empty.
-  DeliveryFuture(std::shared_ptr<Clock> clock, std::shared_ptr<Executor> executor,
+  DeliveryFuture(std::shared_ptr<Clock> clock, std::weak_ptr<Executor> executor,
                  std::weak_ptr<class Context> context)
       : FutureState(std::move(clock), std::move(executor)), context_(std::move(context)) {}
   void SetBatch(BatchRef batch) {
@@ -82,35 +82,47 @@ class Batch {
  public:
   explicit Batch(BufferPool& pool) : builder(pool) {}
 
+  // What it takes of the buffer's bound, beside its records: the object, its first buffer, its
+  // place in an executor's queue.
+  static const size_t kOwnCharge;
+  // An upper bound of what a record of `bytes` adds: buffers and vectors grow by doubling.
+  static size_t ChargeOf(size_t bytes) { return 2 * (bytes + sizeof(Completion)); }
+
   enum class Stage : uint8_t {
     kCollecting,  // in its lane, open or queued
     kAppending,   // handed to the partition: may come to be in the log
     kDropped      // answered before that; must not be appended any more
   };
 
+  // What the thread that runs callbacks touches stands together, apart from what the sender's does:
+  // else the two would pass the whole batch to and fro between their caches.
   std::shared_ptr<Lane> lane;
-  record::BatchBuilder builder;
   std::vector<Completion> completions;
-  size_t charged_bytes = 0;  // what its records hold of the buffer's bound
-  bool sync = false;
-  bool caller_syncs = false;   // SendAll waits for it, and will sync
-  bool has_callbacks = false;  // or an observer: something is left for the executor to run
-  absl::Duration linger_until;
-  absl::Duration deadline;           // delivery_timeout
-  Stage stage = Stage::kCollecting;  // guarded by the lane's lock
-  std::atomic<Offset> end{-1};       // one past its last record, once it is written
+  size_t charged_bytes = 0;  // what it holds of the buffer's bound
   std::atomic<bool> answered{false};
   std::atomic<bool> told{false};  // futures and slots have the outcome
 
  private:
   friend class BatchRef;
   friend class DeliveryHub;
-  void Clear();
+  void Reset();  // what Recycle has left to be done
   std::atomic<int32_t> refs_{0};
   uint64_t id_ = 0;
   Batch* earlier_ = nullptr;  // in the hub's list of batches that are not finished
   Batch* later_ = nullptr;
   StatusOr<broker::Appended> result_ = broker::Appended{};
+
+ public:
+  alignas(64) record::BatchBuilder builder;
+  bool sync = false;
+  bool awaited = false;              // by SendAll
+  bool caller_syncs = false;         // and SendAll will sync it
+  bool has_callbacks = false;        // or an observer: something is left for the executor to run
+  Stage stage = Stage::kCollecting;  // guarded by the lane's lock
+  size_t allowed_bytes = 0;          // what the topic allowed when it was begun
+  absl::Duration linger_until;
+  absl::Duration deadline;      // delivery_timeout
+  std::atomic<Offset> end{-1};  // one past its last record, once it is written
 };
 
 // One producer's account of what is under way: bounds it, answers every record exactly once, and
@@ -122,10 +134,14 @@ class DeliveryHub : public std::enable_shared_from_this<DeliveryHub> {
     size_t max_buffered_bytes = 0;
     absl::Duration delivery_timeout;
     std::shared_ptr<Clock> clock;
-    std::shared_ptr<Executor> executor;
+    // Kept by the client, and so by its producers. Not by the hub: the tasks that wait in it hold
+    // the hub. Where it is gone, callbacks run on the thread that answers.
+    std::weak_ptr<Executor> executor;
     // Those who wait for deliveries wait for their callbacks, too. Not with an executor of the
     // user's: it may run them on the very thread that waits.
     bool wait_for_callbacks = true;
+    // A record may wait for callbacks to catch up, which a thread of ours runs.
+    bool may_hold = false;
     std::shared_ptr<Observer> observer;
     std::shared_ptr<Logger> log;
     std::shared_ptr<ClientMetrics> metrics;
@@ -137,16 +153,17 @@ class DeliveryHub : public std::enable_shared_from_this<DeliveryHub> {
   // ---- space
   bool TryReserve(size_t bytes);
   void Release(size_t bytes, size_t records);
-  // Waits until TryReserve succeeds. timed_out never: buffer_full at `deadline`; cancelled. `drive`
-  // as Context::Drive.
+  // What a thread that waits does meanwhile: see Context::Drive.
+  using Drive = std::function<absl::Duration()>;
+  // Waits until TryReserve succeeds. timed_out never: buffer_full at `deadline`; cancelled.
   Status Reserve(size_t bytes, absl::Duration deadline, const std::stop_token& stop,
-                 const std::function<absl::Duration()>& drive);
+                 const Drive& drive);
   size_t buffered_bytes() const { return buffered_bytes_.load(std::memory_order_relaxed); }
   size_t buffered_records() const { return buffered_records_.load(std::memory_order_relaxed); }
   void CountRecord() { buffered_records_.fetch_add(1, std::memory_order_relaxed); }
 
   // ---- batches
-  BatchRef NewBatch(std::shared_ptr<Lane> lane);
+  BatchRef NewBatch(std::shared_ptr<Lane> lane, bool registered);
   // From here on it is waited for, and has a deadline.
   void Register(Batch& batch);
   void Answer(Batch& batch, const StatusOr<broker::Appended>& result);
@@ -154,9 +171,9 @@ class DeliveryHub : public std::enable_shared_from_this<DeliveryHub> {
   uint64_t last_batch_id() const;
   // Waits until every batch up to `id` is finished: answered, and (wait_for_callbacks) called.
   Status WaitFinished(uint64_t id, absl::Duration deadline, const std::stop_token& stop,
-                      const std::function<absl::Duration()>& drive);
+                      const Drive& drive);
   // Waits until `done` holds, looking again whenever a batch of SendAll is appended or answered.
-  void WaitUntil(const std::function<bool()>& done, const std::function<absl::Duration()>& drive);
+  void WaitUntil(const std::function<bool()>& done, const Drive& drive);
   // Answers everything that is under way and has no answer: aborted.
   void AbortAll();
 
@@ -165,8 +182,15 @@ class DeliveryHub : public std::enable_shared_from_this<DeliveryHub> {
 
  private:
   friend class BatchRef;
+  enum class Ended { kDone, kStopped, kTimedOut };
+  // `done` is asked under the lock, again and again.
+  template <typename Done>
+  Ended WaitFor(const Done& done, absl::Duration deadline, const std::stop_token& stop,
+                const Drive& drive);
+  void RegisterLocked(Batch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ArmTimerFor(const Batch& batch);
   void Recycle(Batch* batch);
-  void ReleaseSpace(const Batch& batch);
+  void ReleaseSpace(Batch& batch);
   void Finish(Batch& batch);
   void RunCallbacks(Batch& batch);
   void ArmTimer(absl::Duration when);
@@ -175,6 +199,7 @@ class DeliveryHub : public std::enable_shared_from_this<DeliveryHub> {
   StatusOr<Delivery> OutcomeOf(const Batch& batch) const;
 
   const Options options_;
+  const Executor* const executor_name_;  // for CallbackScope; not to be called
   broker::Broker* const broker_;
   std::atomic<size_t> buffered_bytes_{0};
   std::atomic<size_t> buffered_records_{0};
@@ -188,6 +213,7 @@ class DeliveryHub : public std::enable_shared_from_this<DeliveryHub> {
   Batch* newest_ ABSL_GUARDED_BY(mu_) = nullptr;
   uint64_t last_id_ ABSL_GUARDED_BY(mu_) = 0;
   std::vector<std::unique_ptr<Batch>> spare_ ABSL_GUARDED_BY(mu_);
+  size_t spare_bytes_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace millrace::client

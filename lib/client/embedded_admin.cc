@@ -7,6 +7,7 @@
 #include "base/errors.h"
 #include "base/status_macros.h"
 #include "broker/topic_config.h"
+#include "client/client_config.h"
 #include "client/topic_options.h"
 
 namespace millrace::client {
@@ -22,7 +23,10 @@ Status EmbeddedAdmin::CreateTopic(std::string_view name, const TopicOptions& o, 
   request.name = std::string(name);
   request.partitions = o.partitions;
   request.replication = o.replication;
-  MILLRACE_ASSIGN_OR_RETURN(request.config, ConfigOf(o));
+  auto config = ConfigOf(o);
+  if (!config.ok())
+    return AllProblems({config.status(), broker::ParseTopicConfig(o.config, {}).status()});
+  request.config = *std::move(config);
   Status status = context_->broker->CreateTopic(request);
   if (e == OnExists::kKeep && ErrorIdOf(status) == ErrorId::kTopicExists) return absl::OkStatus();
   return status;
@@ -59,9 +63,10 @@ StatusOr<PartitionInfo> EmbeddedAdmin::Describe(broker::Partition& partition) co
   info.leader = 0;
   info.replicas = info.in_sync = {0};
   // A partition that cannot be opened is described all the same, as far as metadata goes.
-  const auto log = partition.log();
-  if (log.ok()) {
-    info.bytes_on_disk = static_cast<int64_t>((*log)->size_bytes());
+  info.status = partition.EnsureOpen();
+  if (info.status.ok()) {
+    const auto log = partition.log();  // none, where nothing was ever written
+    info.bytes_on_disk = log.ok() ? static_cast<int64_t>((*log)->size_bytes()) : 0;
     info.begin = partition.log_start();
     info.end = partition.high_watermark();
   }

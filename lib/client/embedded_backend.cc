@@ -1,8 +1,13 @@
 #include "client/embedded_backend.h"
 
+#include <initializer_list>
 #include <utility>
 
+#include <fmt/ranges.h>
+
+#include "base/errors.h"
 #include "base/status_macros.h"
+#include "broker/options.h"
 #include "client/client_config.h"
 #include "client/embedded_admin.h"
 #include "client/embedded_consumer.h"
@@ -24,6 +29,14 @@ broker::FlushPolicy PolicyOf(Flush flush) {
   return broker::FlushPolicy::kEachBatch;
 }
 
+Status CheckFlush(Flush flush) {
+  if (flush == Flush::kOs || flush == Flush::kInterval || flush == Flush::kEachBatch)
+    return absl::OkStatus();
+  return MakeError(
+      ErrorId::kInvalidConfig,
+      fmt::format("flush: {}; allowed: kOs, kInterval, kEachBatch", static_cast<int>(flush)));
+}
+
 LogLevel LevelOf(broker::Severity severity) {
   switch (severity) {
     case broker::Severity::kDebug:
@@ -38,7 +51,8 @@ LogLevel LevelOf(broker::Severity severity) {
   return LogLevel::kError;
 }
 
-StatusOr<broker::Options> OptionsOf(const BrokerOptions& o, std::shared_ptr<Logger> log) {
+broker::Options OptionsOf(const BrokerOptions& o, broker::ConfigMap topic_defaults,
+                          std::shared_ptr<Logger> log) {
   broker::Options options;
   options.directory = o.directory.string();
   options.create_if_missing = o.create_if_missing;
@@ -46,7 +60,7 @@ StatusOr<broker::Options> OptionsOf(const BrokerOptions& o, std::shared_ptr<Logg
   options.read_only = o.read_only;
   options.flush = PolicyOf(o.flush);
   options.flush_interval = o.flush_interval;
-  MILLRACE_ASSIGN_OR_RETURN(options.topic_defaults, ConfigOf(o.topic_defaults));
+  options.topic_defaults = std::move(topic_defaults);
   options.default_partitions = o.topic_defaults.partitions.value_or(1);
   options.auto_create_topics = o.auto_create_topics;
   options.max_total_bytes = o.max_total_bytes;
@@ -63,14 +77,17 @@ StatusOr<broker::Options> OptionsOf(const BrokerOptions& o, std::shared_ptr<Logg
 
 StatusOr<std::shared_ptr<EmbeddedBackend>> EmbeddedBackend::Open(BrokerOptions o) {
   auto log = std::make_shared<Logger>(o.client.log, o.client.log_level);
-  MILLRACE_ASSIGN_OR_RETURN(ParsedConfig parsed, ParseClientConfig(o.client.config));
-  for (const std::string& warning : parsed.warnings) MILLRACE_LOG(*log, kWarning, warning);
-  if (parsed.config.client_id.has_value()) o.client.client_id = *parsed.config.client_id;
-  MILLRACE_ASSIGN_OR_RETURN(broker::Options options, OptionsOf(o, log));
+  StatusOr<ParsedConfig> parsed = ParseClientConfig(o.client.config);
+  const auto defaults = ConfigOf(o.topic_defaults);
+  broker::Options options = OptionsOf(o, defaults.ok() ? *defaults : o.topic_defaults.config, log);
+  MILLRACE_RETURN_IF_ERROR(AllProblems(
+      {parsed.status(), CheckFlush(o.flush), defaults.status(), broker::CheckOptions(options)}));
+  for (const std::string& warning : parsed->warnings) MILLRACE_LOG(*log, kWarning, warning);
+  if (parsed->config.client_id.has_value()) o.client.client_id = *parsed->config.client_id;
   MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<broker::Broker> broker,
                             broker::Broker::Open(std::move(options)));
   return std::make_shared<EmbeddedBackend>(std::make_shared<Context>(
-      std::move(o.client), std::move(parsed.config), std::move(log), std::move(broker)));
+      std::move(o.client), std::move(parsed->config), std::move(log), std::move(broker)));
 }
 
 StatusOr<Backend::NewProducer> EmbeddedBackend::MakeProducer(ProducerOptions o) {

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "base/no_throw.h"
 #include "base/status_macros.h"
 
 namespace millrace::client {
@@ -61,7 +62,7 @@ EmbeddedConsumer::EmbeddedConsumer(std::shared_ptr<Context> context, ConsumerOpt
 EmbeddedConsumer::~EmbeddedConsumer() {
   if (context_->forked()) return;
   context_->RemoveCloseHook(close_hook_);
-  for (const Cursor& cursor : order_) cursor->partition().RemoveListener(bell_.get());
+  DropAllCursors();
 }
 
 Status EmbeddedConsumer::usable() const {
@@ -119,7 +120,7 @@ StatusOr<RecordBatch> EmbeddedConsumer::Poll(Consumer& self, absl::Duration time
   }
   return batch;
 } catch (const std::bad_alloc&) {
-  return Status(absl::StatusCode::kResourceExhausted, "");  // a text would need memory
+  return OutOfMemory();
 }
 
 std::optional<Status> EmbeddedConsumer::Interrupted(const std::stop_token& stop) {
@@ -146,12 +147,12 @@ StatusOr<RecordBatch> EmbeddedConsumer::PollLoop(Consumer& self, absl::Duration 
       if (std::optional<Status> why = Interrupted({})) return *std::move(why);  // by a listener
     }
     MILLRACE_RETURN_IF_ERROR(ResolvePositions());
-    MILLRACE_ASSIGN_OR_RETURN(std::unique_ptr<BatchStorage> storage, Gather());
+    MILLRACE_ASSIGN_OR_RETURN(std::shared_ptr<BatchStorage> storage, Gather());
     const bool found = !storage->entries.empty();
     const bool moved = std::exchange(moved_, false);  // a position, to where there may be records
     if (found || (!moved && context_->clock->Elapsed() >= deadline))
-      return storages_->MakeBatch(std::move(storage));
-    storages_->GiveBack(std::move(storage));
+      return MakeBatch(std::move(storage), account_);
+    storage.reset();
     if (moved) continue;
     if (!on_stop.has_value() && stop.stop_possible()) on_stop.emplace(stop, RingBell{bell_.get()});
     Sleep(seen, deadline);
@@ -171,13 +172,13 @@ void EmbeddedConsumer::Sleep(uint32_t seen, absl::Duration deadline) {
   arrivals_are_close_ = bell_->count() != seen && context_->clock->Elapsed() - began < kSpin;
 }
 
-StatusOr<std::unique_ptr<BatchStorage>> EmbeddedConsumer::Gather() {
+StatusOr<std::shared_ptr<BatchStorage>> EmbeddedConsumer::Gather() {
   if (!errors_.empty()) {
     Status error = std::move(errors_.front());
     errors_.pop_front();
     return error;
   }
-  std::unique_ptr<BatchStorage> storage = storages_->Take();
+  std::shared_ptr<BatchStorage> storage = storages_->Take();
   for (const Cursor& cursor : order_) cursor->BeginPoll();
   try {
     GatherInto(*storage);
@@ -197,24 +198,41 @@ void EmbeddedConsumer::GatherInto(BatchStorage& storage) {
   PollBudget budget{.records = options_.max_poll_records, .bytes = options_.max_poll_bytes};
   size_t waiting_bytes = 0;
   for (const Cursor& cursor : order_) waiting_bytes += cursor->fetched_bytes();
-  // What was fetched and did not fit yet is bounded, too: at the bound it is served first.
+  // What was fetched and did not fit yet is bounded, too: at the bound it is served first. It is no
+  // fault of the user's that it is held.
   const bool may_fetch = waiting_bytes <= options_.max_poll_bytes;
+  const size_t most_pinned = options_.max_pinned_bytes + waiting_bytes;
+  if (PinnedTooMuch(most_pinned)) return;
   const size_t count = order_.size();
   const size_t first = count == 0 ? 0 : next_ % count;
   for (size_t i = 0; i < count; ++i) {
     const size_t at = (first + i) % count;
     PartitionCursor& cursor = *order_[at];
     if (cursor.paused || cursor.resting || cursor.position() == PartitionCursor::kUnknown) continue;
-    if (!GatherFrom(cursor, storage, budget, may_fetch)) {
+    if (!GatherFrom(cursor, storage, budget, may_fetch ? most_pinned : 0)) {
       next_ = at + 1;  // the others come first the next time
       return;
     }
   }
 }
 
-// False: this Poll is full.
+// The error of that waits for the caller of Poll, then.
+bool EmbeddedConsumer::PinnedTooMuch(size_t most_pinned) {
+  const size_t pinned = account_->bytes.load(std::memory_order_relaxed);
+  if (pinned < most_pinned) return false;
+  const size_t waiting = most_pinned - options_.max_pinned_bytes;
+  errors_.push_back(
+      MakeError(ErrorId::kPinnedTooMuch,
+                fmt::format("batches and pins of this consumer hold {} bytes, max_pinned_bytes is "
+                            "{}; drop some",
+                            pinned - waiting, options_.max_pinned_bytes)));
+  return true;
+}
+
+// Takes what is there already; fetches more up to `most_pinned`, or none where that is 0. False:
+// this Poll is full.
 bool EmbeddedConsumer::GatherFrom(PartitionCursor& cursor, BatchStorage& storage,
-                                  PollBudget& budget, bool may_fetch) {
+                                  PollBudget& budget, size_t most_pinned) {
   BufferPool& pool = context_->broker->buffers();
   for (;;) {
     if (cursor.has_fetched()) {
@@ -224,18 +242,12 @@ bool EmbeddedConsumer::GatherFrom(PartitionCursor& cursor, BatchStorage& storage
       }
       if (budget.spent || budget.records == 0) return false;
     }
-    if (!may_fetch || cursor.retry_at > context_->clock->Elapsed()) return true;
+    if (most_pinned == 0 || cursor.retry_at > context_->clock->Elapsed()) return true;
     const Offset position = cursor.position();
     if (position == cursor.visible_end() && !cursor.partition().deleted()) return true;
-    if (account_->bytes.load(std::memory_order_relaxed) >= options_.max_pinned_bytes) {
-      if (storage.entries.empty())
-        errors_.push_back(MakeError(
-            ErrorId::kPinnedTooMuch,
-            fmt::format("batches and pins of this consumer hold {} bytes, max_pinned_bytes is {}; "
-                        "drop some",
-                        account_->bytes.load(), options_.max_pinned_bytes)));
+    if (!storage.entries.empty() && account_->bytes.load(std::memory_order_relaxed) >= most_pinned)
       return false;
-    }
+    if (PinnedTooMuch(most_pinned)) return false;
     const Status fetched = cursor.Fetch(std::clamp<size_t>(budget.bytes, 1, kFetchBytes));
     if (!fetched.ok()) {
       FetchFailed(cursor, fetched);

@@ -90,10 +90,11 @@ class EmbeddedConsumer final : public ConsumerBackend {
   StatusOr<RecordBatch> PollLoop(Consumer& self, absl::Duration deadline,
                                  const std::stop_token& stop);
   std::optional<Status> Interrupted(const std::stop_token& stop);
-  StatusOr<std::unique_ptr<BatchStorage>> Gather();
+  StatusOr<std::shared_ptr<BatchStorage>> Gather();
   void GatherInto(BatchStorage& storage);
+  bool PinnedTooMuch(size_t most_pinned);
   bool GatherFrom(PartitionCursor& cursor, BatchStorage& storage, PollBudget& budget,
-                  bool may_fetch);
+                  size_t most_pinned);
   void Sleep(uint32_t seen, absl::Duration deadline);
   void RingIfReadable();
 
@@ -104,7 +105,7 @@ class EmbeddedConsumer final : public ConsumerBackend {
   Offset AfterCommitted(PartitionCursor& cursor, const coordinator::CommittedOffset& committed);
   void FetchFailed(PartitionCursor& cursor, const Status& status);
   void ResetPosition(PartitionCursor& cursor, const Status& out_of_range);
-  void Fail(PartitionCursor& cursor, Status status);
+  void Fail(PartitionCursor& cursor, const Status& status);
   bool FollowRecreated(PartitionCursor& cursor);
   StatusOr<std::vector<Cursor>> Named(const Partitions& tps) const;
   StatusOr<std::shared_ptr<broker::Partition>> Opened(const TopicPartition& tp) const;
@@ -112,6 +113,7 @@ class EmbeddedConsumer final : public ConsumerBackend {
   // ---- assignment and group (consumer_group.cc)
   Status AddCursors(const Partitions& tps);
   void DropCursors(const Partitions& tps);
+  void DropAllCursors();
   Cursor Find(const TopicPartition& tp) const;
   Status StepGroup(Consumer& self);
   coordinator::Heartbeat MakeBeat() const;
@@ -121,6 +123,7 @@ class EmbeddedConsumer final : public ConsumerBackend {
   Status Tell(Consumer& self, ListenerCall call, const Partitions& tps);
   Status SubscribeTo(std::vector<std::string> topics, std::string pattern);
   Status LeaveAndDrop();
+  Status Leave();
   void TouchGroup();
 
   // ---- commits (consumer_commits.cc)
@@ -161,9 +164,10 @@ class EmbeddedConsumer final : public ConsumerBackend {
   std::string pattern_;
   bool subscription_changed_ = false;
   bool report_owned_ = false;
+  bool reply_lost_ = false;  // of a heartbeat; the next one asks for all that it may have said
   uint64_t seen_version_ = 0;
   absl::Duration last_touch_;
-  std::set<TopicPartition> target_;
+  Partitions target_;  // sorted
 
   // The assignment is changed by that thread, under mu_, and read by any under mu_.
   mutable Mutex mu_;

@@ -8,6 +8,7 @@
 
 #include "base/byte_writer.h"
 #include "base/errors.h"
+#include "base/no_throw.h"
 #include "base/status_macros.h"
 #include "client/payload.h"
 
@@ -24,13 +25,10 @@ DeliveryHub::Options HubOptions(const Context& context, const ProducerOptions& o
           .clock = context.clock,
           .executor = context.executor(),
           .wait_for_callbacks = context.options.executor == nullptr,
+          .may_hold = context.options.executor == nullptr && !context.drives_broker(),
           .observer = context.options.observer,
           .log = context.log,
           .metrics = context.metrics};
-}
-
-Status OutOfMemory() {
-  return Status(absl::StatusCode::kResourceExhausted, "");  // a text would need memory
 }
 
 }  // namespace
@@ -55,7 +53,7 @@ EmbeddedProducer::~EmbeddedProducer() {
   if (context_->forked()) {
     // Their locks may be held by threads that are not here.
     new std::shared_ptr<DeliveryHub>(hub_);
-    static_cast<void>(topics_.release());
+    new std::unique_ptr<TopicCache>(std::move(topics_));
     return;
   }
   context_->RemoveCloseHook(close_hook_);
@@ -66,7 +64,7 @@ EmbeddedProducer::~EmbeddedProducer() {
     CloseLanes();
     return;
   }
-  const Status status = Close(context_->options.close_timeout);
+  const Status status = NoThrow([&] { return Close(context_->options.close_timeout); });
   if (!status.ok())
     MILLRACE_LOG(*context_->log, kWarning, fmt::format("destroying a producer: {}", Text(status)));
 }
@@ -150,12 +148,13 @@ Status EmbeddedProducer::Prepare(ProducerRecord& r, absl::Time now, Placed* out)
   record.headers = out->headers;
   MILLRACE_RETURN_IF_ERROR(CheckSize(*out));
   record.bytes = record::BatchBuilder::MaxRecordBytes(record.key, record.value, record.headers);
-  record.charge = record.bytes + sizeof(Completion);
+  record.charge = Batch::ChargeOf(record.bytes);
   if (record.charge > options_.max_buffered_bytes)
-    return MakeError(ErrorId::kRecordTooLarge,
-                     fmt::format("the record takes {} bytes, max_buffered_bytes is {}",
-                                 record.charge, options_.max_buffered_bytes),
-                     {.topic = r.topic.str()});
+    return MakeError(
+        ErrorId::kRecordTooLarge,
+        fmt::format("the record takes up to {} bytes of memory, max_buffered_bytes is {}",
+                    record.charge, options_.max_buffered_bytes),
+        {.topic = r.topic.str()});
   if (out->topic->require_keys && record.key.is_null())
     return MakeError(ErrorId::kInvalidRecord,
                      fmt::format("topic '{}' is compacted: a record needs a key", r.topic.str()),
@@ -197,23 +196,25 @@ Status EmbeddedProducer::CheckSize(const Placed& placed) const {
   too_large |= sum > kMost - (size_t{1} << 20);
   const ErrorContext where{.topic = placed.topic->topic};
   if (too_large)
-    return MakeError(ErrorId::kRecordTooLarge,
-                     fmt::format("the record's key is {} and its value {} bytes; the format ends "
-                                 "at {}",
-                                 r.key.size(), r.value.size(), kMost),
-                     where);
+    return MakeError(
+        ErrorId::kRecordTooLarge,
+        fmt::format("the record, with a key of {} bytes, a value of {} and {} headers, "
+                    "is larger than the format's {} bytes",
+                    r.key.size(), r.value.size(), r.headers.size(), kMost),
+        where);
   // A compressed batch may well be larger before; whether it fits shows when it is compressed.
   if (placed.topic->compressed) return absl::OkStatus();
   // Six varints, three bytes and the batch's header are the most that comes to it.
-  constexpr size_t kMostOverhead = record::kHeaderBytes + 3 + 6 * 5;
-  if (sum + kMostOverhead + 16 * r.headers.size() <= placed.topic->max_message_bytes)
+  constexpr size_t kMostOverhead = record::kHeaderBytes + 3 + size_t{6} * 5;
+  if (sum + kMostOverhead + 16 * r.headers.size() <= placed.topic->max_batch_bytes)
     return absl::OkStatus();
   const size_t alone = BatchBytes(r);
-  if (alone <= placed.topic->max_message_bytes) return absl::OkStatus();
+  if (alone <= placed.topic->max_batch_bytes) return absl::OkStatus();
   return MakeError(ErrorId::kRecordTooLarge,
                    fmt::format("the record makes a batch of {} bytes, topic '{}' takes {} "
-                               "(max.message.bytes)",
-                               alone, placed.topic->topic, placed.topic->max_message_bytes),
+                               "({})",
+                               alone, placed.topic->topic, placed.topic->max_batch_bytes,
+                               placed.topic->max_batch_config),
                    where);
 }
 
@@ -285,22 +286,25 @@ Status EmbeddedProducer::Reserve(size_t bytes, const std::stop_token& stop, bool
 absl::Duration EmbeddedProducer::Drive() const { return context_->Drive(); }
 
 void EmbeddedProducer::FlushLanes() {
-  for (const auto& lane : topics_->Lanes()) lane->Flush();
+  topics_->ForEachLane([](Lane& lane) { lane.Flush(); });
 }
 
 void EmbeddedProducer::CloseLanes() {
   topics_->Close();
-  for (const auto& lane : topics_->Lanes()) lane->Close();
+  topics_->ForEachLane([](Lane& lane) { lane.Close(); });
 }
 
 // Where no thread syncs, those who wait for deliveries do; and those without a deadline save the
 // others the way.
 void EmbeddedProducer::DriveSyncs() {
-  for (const auto& lane : topics_->Lanes()) {
-    const auto& partition = lane->partition();
-    if (partition->high_watermark() < partition->log_end())
-      partition->SyncTo(partition->log_end()).IgnoreError();  // records are answered with it
-  }
+  topics_->ForEachLane([](Lane& lane) {
+    const auto& partition = lane.partition();
+    // Records are answered with it; where there is no memory for it, the lane syncs later.
+    NoThrow([&]() -> Status {
+      if (partition->high_watermark() >= partition->log_end()) return absl::OkStatus();
+      return partition->SyncTo(partition->log_end());
+    }).IgnoreError();
+  });
 }
 
 Status EmbeddedProducer::Flush(absl::Duration timeout, const std::stop_token& stop) {
@@ -325,9 +329,14 @@ Status EmbeddedProducer::Close(absl::Duration timeout) {
   const absl::Duration deadline = context_->clock->Elapsed() + timeout;
   CloseLanes();
   if (context_->drives_broker()) DriveSyncs();
-  const Status status =
-      hub_->WaitFinished(hub_->last_batch_id(), deadline, {}, [this] { return Drive(); });
-  if (!status.ok()) hub_->AbortAll();
+  const Status status = NoThrow([&] {
+    return hub_->WaitFinished(hub_->last_batch_id(), deadline, {}, [this] { return Drive(); });
+  });
+  if (!status.ok())
+    NoThrow([&] {
+      hub_->AbortAll();
+      return absl::OkStatus();
+    }).IgnoreError();  // what it leaves is answered by the broker's close
   return status;
 }
 

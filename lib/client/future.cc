@@ -1,11 +1,13 @@
 #include "millrace/future.h"
 
 #include <algorithm>
+#include <new>
 #include <string>
 
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "base/no_throw.h"
 #include "client/callback_queue.h"
 #include "client/future_state.h"
 #include "env/bell.h"
@@ -25,26 +27,45 @@ void FutureState<T>::Set(StatusOr<T> result) {
   }
   ready_.NotifyAll();
   Settled();
-  for (ReadyFn& fn : fns)
-    executor_->Post([fn = std::move(fn), value = Peek()]() mutable { Call(fn, value); });
+  for (ReadyFn& fn : fns) Post(fn);
+}
+
+template <typename T>
+void FutureState<T>::Post(ReadyFn& fn) {
+  struct Task {
+    ReadyFn fn;
+    StatusOr<T> value;
+  };
+  const std::shared_ptr<Executor> executor = executor_.lock();
+  if (executor == nullptr) return Call(fn, result());
+  std::shared_ptr<Task> task;  // held here too: an executor that throws must not take it along
+  try {
+    task = std::make_shared<Task>(Task{.fn = nullptr, .value = result()});
+    task->fn = std::move(fn);
+    executor->Post([task] { Call(task->fn, task->value); });
+  } catch (...) {
+    // Accepted means called, here if it must be.
+    Call(task != nullptr ? task->fn : fn, result());
+  }
 }
 
 template <typename T>
 void FutureState<T>::OnReady(ReadyFn fn) {
-  {
+  try {
     MutexLock lock(mu_);
     if (!result_.has_value()) {
       fns_.push_back(std::move(fn));
       return;
     }
+  } catch (const std::bad_alloc&) {
+    return Call(fn, OutOfMemory());  // it could not be kept until the result is there
   }
-  const StatusOr<T> value = Peek();
-  Call(fn, value);
+  Call(fn, result());
 }
 
 template <typename T>
 StatusOr<T> FutureState<T>::Get(absl::Duration timeout, const std::stop_token& stop) {
-  if (ready()) return Peek();
+  if (ready()) return result();
   const bool unbounded = timeout == absl::InfiniteDuration();
   const absl::Duration deadline = clock_->Elapsed() + timeout;
   // The lock makes the wake-up come after the waiter's last look at `stop`.
@@ -85,6 +106,16 @@ template class FutureState<OffsetMap>;
 
 namespace {
 
+// The futures of calls for which there was no memory, made before it runs out.
+template <typename T>
+const std::shared_ptr<FutureState<T>>& NoMemoryState() {
+  static const auto* const state =
+      new std::shared_ptr<FutureState<T>>(std::make_shared<FutureState<T>>(OutOfMemory()));
+  return *state;
+}
+[[maybe_unused]] const auto& delivery_made_at_start = NoMemoryState<Delivery>();
+[[maybe_unused]] const auto& offsets_made_at_start = NoMemoryState<OffsetMap>();
+
 template <typename T>
 FutureState<T>* StateOf(const std::shared_ptr<void>& state) {
   return static_cast<FutureState<T>*>(state.get());
@@ -102,7 +133,7 @@ template <typename T>
 StatusOr<T> Future<T>::Get(absl::Duration timeout, std::stop_token stop) const {
   if (state_ == nullptr)
     return MakeError(ErrorId::kInvalidArgument, "the future belongs to no call (moved from?)");
-  return client::StateOf<T>(state_)->Get(timeout, stop);
+  return NoThrow([&] { return client::StateOf<T>(state_)->Get(timeout, stop); });
 }
 
 template <typename T>
@@ -112,6 +143,13 @@ void Future<T>::OnReady(absl::AnyInvocable<void(const StatusOr<T>&)> fn) const {
 
 template class Future<Delivery>;
 template class Future<OffsetMap>;
+
+template <typename T>
+Future<T> FutureAccess::NoMemory() {
+  return Make<T>(client::NoMemoryState<T>());
+}
+template Future<Delivery> FutureAccess::NoMemory();
+template Future<OffsetMap> FutureAccess::NoMemory();
 
 // ---- ManualExecutor
 

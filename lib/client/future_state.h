@@ -19,7 +19,7 @@ class FutureState {
  public:
   using ReadyFn = absl::AnyInvocable<void(const StatusOr<T>&)>;
 
-  FutureState(std::shared_ptr<Clock> clock, std::shared_ptr<Executor> executor)
+  FutureState(std::shared_ptr<Clock> clock, std::weak_ptr<Executor> executor)
       : clock_(std::move(clock)), executor_(std::move(executor)) {}
   // Already answered.
   explicit FutureState(StatusOr<T> result) : result_(std::move(result)) {}
@@ -46,13 +46,17 @@ class FutureState {
 
  private:
   static void Call(ReadyFn& fn, const StatusOr<T>& value) noexcept;
-  StatusOr<T> Peek() const {
+  void Post(ReadyFn& fn);
+  // Once it is there. Without a copy, since that may need memory.
+  const StatusOr<T>& result() const {
     MutexLock lock(mu_);
     return *result_;
   }
 
   const std::shared_ptr<Clock> clock_;
-  const std::shared_ptr<Executor> executor_;
+  // Not owned: a task that waits in it may hold this future. Where it is gone, callbacks run at
+  // once.
+  const std::weak_ptr<Executor> executor_;
   mutable Mutex mu_;
   CondVar ready_;
   std::optional<StatusOr<T>> result_ ABSL_GUARDED_BY(mu_);  // never changes once it is there
@@ -77,6 +81,9 @@ struct FutureAccess {
   static Future<T> Ready(StatusOr<T> result) {
     return Make<T>(std::make_shared<client::FutureState<T>>(std::move(result)));
   }
+  // Answered: out of memory. Needs none.
+  template <typename T>
+  static Future<T> NoMemory();
 };
 
 }  // namespace millrace

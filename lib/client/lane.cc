@@ -5,6 +5,7 @@
 
 #include "base/endian.h"
 #include "base/errors.h"
+#include "base/no_throw.h"
 
 namespace millrace::client {
 namespace {
@@ -12,6 +13,12 @@ namespace {
 // A thread appends at most so many batches in a row for others; then upkeep goes on. Otherwise one
 // caller of Send could be kept for as long as others send.
 constexpr int kMaxTurns = 64;
+
+// Nagle's rule (RFC 896), turned around: where so many answers wait for their callbacks, the sender
+// outruns them, and what it sends meanwhile can share a write without anybody waiting longer.
+constexpr int32_t kAheadOfCallbacks = 16;
+// Callbacks that take long hold back no record for longer than this.
+constexpr absl::Duration kMostHeld = absl::Milliseconds(1);
 
 // SplitMix64's mixing of a counter.
 uint64_t Mix(uint64_t z) {
@@ -54,20 +61,23 @@ Lane::Lane(std::shared_ptr<DeliveryHub> hub, std::shared_ptr<broker::Partition> 
 bool Lane::Add(const PreparedRecord& r, Completion& completion, bool sync) {
   bool mine = false;
   std::optional<absl::Duration> arm;
+  Job first;
   {
     MutexLock lock(mu_);
     if (closed_) return false;
     // What comes below must not fail once the record is in.
     if (queue_.capacity() < queue_.size() + 2) queue_.reserve(2 * queue_.size() + 8);
     if (open_ && open_->builder.size_bytes() + r.bytes > settings_.batch_bytes) CloseOpen();
+    const bool lingers = settings_.linger > absl::ZeroDuration();
+    const bool held = !lingers && !sync && completion.callback && hub_->options().may_hold &&
+                      callbacks_due_.load(std::memory_order_acquire) >= kAheadOfCallbacks;
     if (!open_) {
-      open_ = hub_->NewBatch(shared_from_this());
-      hub_->Register(*open_);
-      if (settings_.linger > absl::ZeroDuration()) {
-        open_->linger_until = open_->deadline - hub_->options().delivery_timeout + settings_.linger;
-        if (!std::exchange(linger_armed_, true)) arm = open_->linger_until;
-      }
+      open_ = hub_->NewBatch(shared_from_this(), /*registered=*/true);
+      open_->allowed_bytes = settings_.max_batch_bytes;
+      open_->linger_until = open_->deadline - hub_->options().delivery_timeout +
+                            (lingers ? settings_.linger : kMostHeld);
     }
+    if ((lingers || held) && !std::exchange(linger_armed_, true)) arm = open_->linger_until;
     open_->completions.push_back(std::move(completion));
     try {
       open_->builder.Append(r.timestamp_ms, r.key, r.value, r.headers);
@@ -81,13 +91,13 @@ bool Lane::Add(const PreparedRecord& r, Completion& completion, bool sync) {
     const Completion& added = open_->completions.back();
     open_->has_callbacks |= static_cast<bool>(added.callback);
     if (added.future != nullptr) added.future->SetBatch(open_);
-    if (open_->builder.size_bytes() >= settings_.batch_bytes ||
-        (settings_.linger == absl::ZeroDuration() && !appending_))
+    if (open_->builder.size_bytes() >= settings_.batch_bytes || (!lingers && !held && !appending_))
       CloseOpen();
     mine = TakeTurn();
+    if (mine) first = PopForAppend();
   }
   if (arm.has_value()) ArmLinger(*arm);
-  if (mine) AppendQueued();
+  if (mine) AppendQueued(std::move(first));
   return true;
 }
 
@@ -106,13 +116,13 @@ bool Lane::Enqueue(std::span<const BatchRef> batches) {
     sticky_->Leave(partition_->name().partition);
     mine = TakeTurn();
   }
-  if (mine) AppendQueued();
+  if (mine) AppendQueued({});
   return true;
 }
 
-size_t Lane::batch_bytes() const {
+LaneSettings Lane::settings() const {
   MutexLock lock(mu_);
-  return settings_.batch_bytes;
+  return settings_;
 }
 
 void Lane::SetSettings(const LaneSettings& settings) {
@@ -127,7 +137,20 @@ void Lane::Flush() {
     CloseOpen();
     mine = TakeTurn();
   }
-  if (mine) AppendQueued();
+  if (mine) AppendQueued({});
+}
+
+// After the last callback nobody is left who would close a batch that is held. The lock comes after
+// that of an Add which still saw some.
+void Lane::NoteCalled() {
+  if (callbacks_due_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  bool mine = false;
+  {
+    MutexLock lock(mu_);
+    if (settings_.linger == absl::ZeroDuration() && !appending_) CloseOpen();
+    mine = TakeTurn();
+  }
+  if (mine) AppendQueued({});
 }
 
 void Lane::Close() {
@@ -164,36 +187,35 @@ void Lane::CountClosed(const Batch& batch) const {
 
 bool Lane::TakeTurn() { return !QueueEmpty() && !std::exchange(appending_, true); }
 
-BatchRef Lane::PopQueue() {
-  BatchRef batch = std::move(queue_[queue_begin_++]);
-  if (QueueEmpty()) {
-    queue_.clear();
-    queue_begin_ = 0;
+// The next batch that is still to be appended; none when the queue is empty.
+Lane::Job Lane::PopForAppend() {
+  Job job;
+  while (!job.batch && !QueueEmpty()) {
+    job.batch = std::move(queue_[queue_begin_++]);
+    if (QueueEmpty()) {
+      queue_.clear();
+      queue_begin_ = 0;
+    }
+    if (job.batch->stage == Batch::Stage::kDropped) job.batch = {};
   }
-  return batch;
+  if (job.batch) job.batch->stage = Batch::Stage::kAppending;
+  job.settings = settings_;
+  return job;
 }
 
-void Lane::AppendQueued() {
+void Lane::AppendQueued(Job job) {
   for (int turn = 0;; ++turn) {
-    BatchRef batch;
-    LaneSettings settings;
+    if (job.batch) AppendOne(*job.batch, job.settings);
     bool hand_over = false;
     {
       MutexLock lock(mu_);
       if (QueueEmpty() && settings_.linger == absl::ZeroDuration()) CloseOpen();
       hand_over = turn == kMaxTurns && !QueueEmpty();
-      if (QueueEmpty() || hand_over) {
-        appending_ = false;
-      } else {
-        batch = PopQueue();
-        if (batch->stage == Batch::Stage::kDropped) continue;
-        batch->stage = Batch::Stage::kAppending;
-        settings = settings_;
-      }
+      job = hand_over ? Job{} : PopForAppend();
+      if (!job.batch) appending_ = false;
     }
     if (hand_over) FlushLater();
-    if (!batch) return;
-    AppendOne(*batch, settings);
+    if (!job.batch) return;
   }
 }
 
@@ -207,7 +229,8 @@ void Lane::AppendOne(Batch& batch, const LaneSettings& settings) {
       const broker::AppendOptions options{.acks = settings.acks,
                                           .sync = batch.sync,
                                           .idempotent = settings.idempotent,
-                                          .caller_syncs = batch.caller_syncs};
+                                          .caller_syncs = batch.caller_syncs,
+                                          .allowed_bytes = batch.allowed_bytes};
       status = partition_->Append(*encoded, options,
                                   [ref = BatchRef(&batch)](const StatusOr<broker::Appended>& a) {
                                     ref->lane->hub().Answer(*ref, a);
@@ -216,11 +239,12 @@ void Lane::AppendOne(Batch& batch, const LaneSettings& settings) {
         // The partition has written the base offset into the batch.
         const Offset base = LoadBigEndian<int64_t>(encoded->buffer.data());
         batch.end.store(base + encoded->record_count, std::memory_order_release);
-        if (batch.caller_syncs) hub_->NotifyAppended();
+        if (batch.awaited) hub_->NotifyAppended();
       }
+      batch.builder.Reuse(std::move(encoded->buffer));
     }
   } catch (const std::bad_alloc&) {
-    status = Status(absl::StatusCode::kResourceExhausted, "");  // a text would need memory
+    status = OutOfMemory();
   }
   if (!status.ok()) hub_->Answer(batch, status);
 }
@@ -261,7 +285,7 @@ void Lane::OnLinger() {
     mine = TakeTurn();
   }
   if (again.has_value()) ArmLinger(*again);
-  if (mine) AppendQueued();
+  if (mine) AppendQueued({});
 }
 
 }  // namespace millrace::client

@@ -37,7 +37,8 @@ struct PreparedRecord {
 
 struct LaneSettings {
   absl::Duration linger;
-  size_t batch_bytes = 0;  // a batch is closed before it outgrows this
+  size_t batch_bytes = 0;      // a batch is closed before it outgrows this
+  size_t max_batch_bytes = 0;  // what the topic allows
   record::Codec codec = record::Codec::kNone;
   int compression_level = 0;
   broker::AckLevel acks = broker::AckLevel::kAll;
@@ -48,8 +49,9 @@ struct LaneSettings {
 // right to append, which one thread holds at a time. Whoever adds a record while nobody appends
 // takes that right and appends everything that is there, in order; records that come meanwhile form
 // the next batch. So order is kept without a thread between producer and log, and threads that send
-// at the same time share a write. Compression and checksum happen without the lock. Thread-safe.
-// Its lock is taken before the hub's.
+// at the same time share a write; so do the records of a thread that outruns its callbacks.
+// Compression and checksum happen without the lock. Thread-safe. Its lock is taken before the
+// hub's.
 class Lane : public std::enable_shared_from_this<Lane> {
  public:
   Lane(std::shared_ptr<DeliveryHub> hub, std::shared_ptr<broker::Partition> partition,
@@ -65,12 +67,15 @@ class Lane : public std::enable_shared_from_this<Lane> {
   // Adds whole batches behind everything added before. False: closed.
   bool Enqueue(std::span<const BatchRef> batches);
   // A batch of one's own to fill, for Enqueue.
-  BatchRef NewBatch() { return hub_->NewBatch(shared_from_this()); }
-  size_t batch_bytes() const;
+  BatchRef NewBatch() { return hub_->NewBatch(shared_from_this(), /*registered=*/false); }
+  LaneSettings settings() const;
   void SetSettings(const LaneSettings& settings);
 
   void Flush();  // closes the open batch and appends what nobody appends
   void Close();  // refuses what comes later, then flushes
+  // Callbacks of a batch were posted to the executor, and have run.
+  void NoteCallbacksDue() { callbacks_due_.fetch_add(1, std::memory_order_relaxed); }
+  void NoteCalled();
   // Takes a batch out that must be answered before it was appended. False: too late, it is under
   // way.
   bool Drop(Batch& batch);
@@ -81,9 +86,13 @@ class Lane : public std::enable_shared_from_this<Lane> {
   bool QueueEmpty() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return queue_begin_ == queue_.size();
   }
-  BatchRef PopQueue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  struct Job {
+    BatchRef batch;
+    LaneSettings settings;
+  };
+  Job PopForAppend() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CountClosed(const Batch& batch) const;
-  void AppendQueued();
+  void AppendQueued(Job job);  // then what is queued
   void AppendOne(Batch& batch, const LaneSettings& settings);
   void ArmLinger(absl::Duration when);
   void OnLinger();
@@ -92,6 +101,8 @@ class Lane : public std::enable_shared_from_this<Lane> {
   const std::shared_ptr<DeliveryHub> hub_;
   const std::shared_ptr<broker::Partition> partition_;
   const std::shared_ptr<Sticky> sticky_;
+
+  std::atomic<int32_t> callbacks_due_{0};
 
   mutable Mutex mu_;
   LaneSettings settings_ ABSL_GUARDED_BY(mu_);

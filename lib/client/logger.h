@@ -1,19 +1,16 @@
 #pragma once
 
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/errors.h"
 #include "millrace/observe.h"
 
 namespace millrace::client {
-
-// The error as people read it, without the payload that DetailOf reads.
-inline std::string Text(const Status& status) {
-  return status.ToString(absl::StatusToStringMode::kWithNoExtraData);
-}
 
 using LogFields = std::vector<std::pair<std::string_view, std::string>>;
 
@@ -33,8 +30,12 @@ class Logger {
 
 }  // namespace millrace::client
 
+// A line for which there is no memory is dropped.
 #define MILLRACE_LOG(logger, level, ...)                                            \
   do {                                                                              \
-    if ((logger).enabled(::millrace::LogLevel::level))                              \
+    if (!(logger).enabled(::millrace::LogLevel::level)) break;                      \
+    try {                                                                           \
       (logger).Write(::millrace::LogLevel::level, __FILE__, __LINE__, __VA_ARGS__); \
+    } catch (const std::bad_alloc&) {                                               \
+    }                                                                               \
   } while (false)

@@ -57,8 +57,10 @@ void PartitionCursor::DropFetched() {
   rest_ = {};
 }
 
-Status PartitionCursor::Named(const Status& status) const {
-  return Annotate(status, fmt::format("{}-{}", name().topic, name().partition));
+Status PartitionCursor::Unreadable(const Status& why, const record::BatchHeader& header) const {
+  return InPartition(
+      log::UnreadableBatch(why, header, fmt::format("{}-{}", name().topic, name().partition)),
+      name().topic, name().partition);
 }
 
 Status PartitionCursor::Fetch(size_t max_bytes) {
@@ -112,11 +114,11 @@ Status PartitionCursor::Take(BatchStorage& storage, PollBudget& budget, BufferPo
   while (!budget.spent) {
     if (!reader_.has_value()) {
       const StatusOr<bool> opened = OpenNextBatch(pool);
-      if (!opened.ok()) status = Named(opened.status());
+      if (!opened.ok()) status = Unreadable(opened.status(), header_);
       if (!opened.ok() || !*opened) break;
     }
     if (TakeOpenBatch(storage, budget)) break;  // the budget is spent
-    status = Named(reader_->status());
+    status = Unreadable(reader_->status(), header_);
     if (!status.ok()) break;
     position_.store(header_.next_offset(), std::memory_order_relaxed);
     CloseBatch();
@@ -212,12 +214,13 @@ StatusOr<std::optional<int64_t>> PartitionCursor::TimestampAtPosition(BufferPool
     const auto batch = rest.first(std::min(header.size_bytes(), rest.size()));
     rest = rest.subspan(batch.size());
     if (header.is_control()) continue;
-    MILLRACE_ASSIGN_OR_RETURN(
-        const record::Payload payload,
-        record::ExpandedPayload(header, batch, options_.max_expanded_bytes, pool));
-    record::RecordReader reader(header, payload.records);
+    const StatusOr<record::Payload> payload =
+        record::ExpandedPayload(header, batch, options_.max_expanded_bytes, pool);
+    if (!payload.ok()) return Unreadable(payload.status(), header);
+    record::RecordReader reader(header, payload->records);
     while (reader.Next(&fields))
       if (fields.offset >= from) return fields.timestamp_ms;
+    if (!reader.status().ok()) return Unreadable(reader.status(), header);
   }
   return std::nullopt;
 }

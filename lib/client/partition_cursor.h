@@ -53,7 +53,12 @@ class PartitionCursor {
     return options_.level == broker::ReadLevel::kCommitted ? partition_->last_stable_offset()
                                                            : partition_->high_watermark();
   }
-  size_t fetched_bytes() const { return fetched_ == nullptr ? 0 : fetched_->capacity(); }
+  // Of what was fetched and not returned yet: the buffer, and the open batch's if it is another.
+  size_t fetched_bytes() const {
+    const bool expanded = batch_buffer_ != nullptr && batch_buffer_ != fetched_;
+    return (fetched_ == nullptr ? 0 : fetched_->capacity()) +
+           (expanded ? batch_buffer_->capacity() : 0);
+  }
   bool has_fetched() const { return fetched_ != nullptr; }
   // Something would be returned: fetched already, or in the log.
   bool readable() const { return has_fetched() || position() < visible_end(); }
@@ -81,7 +86,7 @@ class PartitionCursor {
   void DropFetched();
   void AddSlice(BatchStorage& storage, size_t begin);
   size_t BufferIndex(BatchStorage& storage) const;
-  Status Named(const Status& status) const;
+  Status Unreadable(const Status& why, const record::BatchHeader& header) const;
 
   std::shared_ptr<broker::Partition> partition_;
   const std::shared_ptr<const SliceInfo> info_;

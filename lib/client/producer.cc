@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "base/errors.h"
+#include "base/no_throw.h"
 #include "client/embedded_producer.h"
-#include "client/no_throw.h"
 #include "client/public_impl.h"
 
 namespace millrace {
@@ -21,21 +21,29 @@ Producer& Producer::operator=(Producer&&) noexcept = default;
 Producer::~Producer() = default;
 
 Future<Delivery> Producer::Send(ProducerRecord r, SendOptions o) {
-  if (impl_ == nullptr) return FutureAccess::Ready<Delivery>(MovedFrom());
-  if (impl_->embedded != nullptr) return impl_->embedded->Send(r, o);
-  return impl_->producer->Send(r, o);
+  try {
+    if (impl_ == nullptr) return FutureAccess::Ready<Delivery>(MovedFrom());
+    if (impl_->embedded != nullptr) return impl_->embedded->Send(r, o);
+    return impl_->producer->Send(r, o);
+  } catch (const std::bad_alloc&) {
+    return FutureAccess::NoMemory<Delivery>();  // and nothing was accepted
+  }
 }
 
 Status Producer::Send(ProducerRecord r, DeliveryCallback done, SendOptions o) {
-  if (impl_ == nullptr) return MovedFrom();
-  if (impl_->embedded != nullptr) return impl_->embedded->Send(r, std::move(done), o, true);
-  return impl_->producer->Send(r, std::move(done), o, true);
+  return NoThrow([&]() -> Status {
+    if (impl_ == nullptr) return MovedFrom();
+    if (impl_->embedded != nullptr) return impl_->embedded->Send(r, std::move(done), o, true);
+    return impl_->producer->Send(r, std::move(done), o, true);
+  });
 }
 
 Status Producer::TrySend(ProducerRecord r, DeliveryCallback done) {
-  if (impl_ == nullptr) return MovedFrom();
-  if (impl_->embedded != nullptr) return impl_->embedded->Send(r, std::move(done), {}, false);
-  return impl_->producer->Send(r, std::move(done), {}, false);
+  return NoThrow([&]() -> Status {
+    if (impl_ == nullptr) return MovedFrom();
+    if (impl_->embedded != nullptr) return impl_->embedded->Send(r, std::move(done), {}, false);
+    return impl_->producer->Send(r, std::move(done), {}, false);
+  });
 }
 
 std::vector<StatusOr<Delivery>> Producer::SendAll(std::span<ProducerRecord> rs, SendOptions o) {
@@ -48,8 +56,8 @@ std::vector<StatusOr<Delivery>> Producer::SendAll(std::span<ProducerRecord> rs, 
 }
 
 Status Producer::Flush(absl::Duration timeout, std::stop_token stop) {
-  if (impl_ == nullptr) return MovedFrom();
-  return client::NoThrow([&] { return impl_->producer->Flush(timeout, stop); });
+  return NoThrow(
+      [&] { return impl_ == nullptr ? MovedFrom() : impl_->producer->Flush(timeout, stop); });
 }
 
 size_t Producer::buffered_bytes() const {
@@ -61,8 +69,7 @@ size_t Producer::buffered_records() const {
 }
 
 Status Producer::Close(absl::Duration timeout) {
-  if (impl_ == nullptr) return MovedFrom();
-  return client::NoThrow([&] { return impl_->producer->Close(timeout); });
+  return NoThrow([&] { return impl_ == nullptr ? MovedFrom() : impl_->producer->Close(timeout); });
 }
 
 }  // namespace millrace

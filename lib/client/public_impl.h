@@ -22,7 +22,11 @@ struct Admin::Impl {
 };
 
 struct Client::Impl {
-  std::shared_ptr<client::Backend> backend;
+  explicit Impl(std::shared_ptr<client::Backend> opened)
+      : backend(std::move(opened)),
+        admin(std::make_shared<Admin::Impl>(Admin::Impl{.admin = backend->MakeAdmin()})) {}
+  const std::shared_ptr<client::Backend> backend;
+  const std::shared_ptr<Admin::Impl> admin;
 };
 
 struct ClientAccess {

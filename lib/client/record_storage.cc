@@ -4,41 +4,55 @@ namespace millrace::client {
 namespace {
 
 constexpr size_t kMaxSpareStorages = 4;
-// An array that one large Poll made longer is not kept for the others.
-constexpr size_t kMaxSpareEntries = 16 << 10;
+constexpr size_t kMaxSpareBytes = 2 << 20;
+
+template <typename T>
+size_t BytesOf(const std::vector<T>& vector) {
+  return vector.capacity() * sizeof(T);
+}
 
 }  // namespace
 
-PinnedBuffer::PinnedBuffer(Buffer buffer, std::shared_ptr<PinAccount> account)
-    : buffer_(std::move(buffer)), account_(std::move(account)) {
-  account_->bytes.fetch_add(buffer_.capacity(), std::memory_order_relaxed);
-  account_->metrics->pinned_bytes.fetch_add(static_cast<int64_t>(buffer_.capacity()),
+PinCharge::PinCharge(std::shared_ptr<PinAccount> account, size_t bytes)
+    : account_(std::move(account)), bytes_(bytes) {
+  account_->bytes.fetch_add(bytes, std::memory_order_relaxed);
+  account_->metrics->pinned_bytes.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
+}
+
+PinCharge::~PinCharge() {
+  if (account_ == nullptr) return;
+  account_->bytes.fetch_sub(bytes_, std::memory_order_relaxed);
+  account_->metrics->pinned_bytes.fetch_sub(static_cast<int64_t>(bytes_),
                                             std::memory_order_relaxed);
 }
 
-PinnedBuffer::~PinnedBuffer() {
-  account_->bytes.fetch_sub(buffer_.capacity(), std::memory_order_relaxed);
-  account_->metrics->pinned_bytes.fetch_sub(static_cast<int64_t>(buffer_.capacity()),
-                                            std::memory_order_relaxed);
+size_t BatchStorage::HeldBytes() const {
+  return BytesOf(entries) + BytesOf(infos) + BytesOf(buffers) + BytesOf(slices) + BytesOf(ranges);
 }
 
 void BatchStorage::Clear() {
-  if (entries.capacity() > kMaxSpareEntries)
-    entries = {};
-  else
-    entries.clear();
+  entries.clear();
   infos.clear();
   buffers.clear();
   slices.clear();
   ranges.clear();
+  charge = {};
 }
 
-std::unique_ptr<BatchStorage> StoragePool::Take() {
+std::shared_ptr<BatchStorage> StoragePool::Take() {
+  // Should making the control block fail, the deleter runs and the storage comes back.
+  return {TakeSpare().release(), [pool = shared_from_this()](BatchStorage* done) {
+            pool->GiveBack(std::unique_ptr<BatchStorage>(done));
+          }};
+}
+
+std::unique_ptr<BatchStorage> StoragePool::TakeSpare() {
   {
     MutexLock lock(mu_);
     if (!spare_.empty()) {
       std::unique_ptr<BatchStorage> storage = std::move(spare_.back());
       spare_.pop_back();
+      spare_bytes_ -= storage->HeldBytes();
       return storage;
     }
     spare_.reserve(kMaxSpareStorages);  // so that giving back does not allocate
@@ -48,22 +62,23 @@ std::unique_ptr<BatchStorage> StoragePool::Take() {
 
 void StoragePool::GiveBack(std::unique_ptr<BatchStorage> storage) noexcept {
   storage->Clear();
+  const size_t held = storage->HeldBytes();
   MutexLock lock(mu_);
-  if (spare_.size() < spare_.capacity()) spare_.push_back(std::move(storage));
+  if (spare_.size() == spare_.capacity() || spare_bytes_ + held > kMaxSpareBytes) return;
+  spare_.push_back(std::move(storage));
+  spare_bytes_ += held;
 }
 
-RecordBatch StoragePool::MakeBatch(std::unique_ptr<BatchStorage> storage) {
+RecordBatch MakeBatch(std::shared_ptr<BatchStorage> storage,
+                      std::shared_ptr<PinAccount> account) noexcept {
+  storage->charge = PinCharge(std::move(account), storage->HeldBytes());
   for (Entry& entry : storage->entries) entry.self = &entry;
   const Entry* const entries = storage->entries.data();
   for (size_t i = 0; i < storage->slices.size(); ++i) {
     storage->slices[i].first = RecordBatchAccess::MakeIterator(entries + storage->ranges[i].begin);
     storage->slices[i].last = RecordBatchAccess::MakeIterator(entries + storage->ranges[i].end);
   }
-  // Should making the control block fail, the deleter runs and the storage comes back.
-  return RecordBatchAccess::Make(std::shared_ptr<const BatchStorage>(
-      storage.release(), [pool = shared_from_this()](const BatchStorage* done) {
-        pool->GiveBack(std::unique_ptr<BatchStorage>(const_cast<BatchStorage*>(done)));
-      }));
+  return RecordBatchAccess::Make(std::move(storage));
 }
 
 }  // namespace millrace::client

@@ -20,26 +20,42 @@ struct SliceInfo {
   std::shared_ptr<MarkTracker> marks;  // with Commits::kMarked
 };
 
-// How many bytes of buffers one consumer's batches and pins hold.
+// How many bytes one consumer's batches and pins hold.
 struct PinAccount {
   explicit PinAccount(std::shared_ptr<ClientMetrics> m) : metrics(std::move(m)) {}
   std::atomic<size_t> bytes{0};
   const std::shared_ptr<ClientMetrics> metrics;
 };
 
+// So many bytes, counted as pinned while the object lives.
+class PinCharge {
+ public:
+  PinCharge() = default;
+  PinCharge(std::shared_ptr<PinAccount> account, size_t bytes);
+  PinCharge(PinCharge&& other) noexcept
+      : account_(std::move(other.account_)), bytes_(std::exchange(other.bytes_, 0)) {}
+  PinCharge& operator=(PinCharge&& other) noexcept {
+    std::swap(account_, other.account_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~PinCharge();
+
+ private:
+  std::shared_ptr<PinAccount> account_;
+  size_t bytes_ = 0;
+};
+
 // A buffer that records lie in; it counts as pinned while anything refers to it.
 class PinnedBuffer {
  public:
-  PinnedBuffer(Buffer buffer, std::shared_ptr<PinAccount> account);
-  ~PinnedBuffer();
-  PinnedBuffer(const PinnedBuffer&) = delete;
-  PinnedBuffer& operator=(const PinnedBuffer&) = delete;
+  PinnedBuffer(Buffer buffer, std::shared_ptr<PinAccount> account)
+      : buffer_(std::move(buffer)), charge_(std::move(account), buffer_.capacity()) {}
   size_t capacity() const { return buffer_.capacity(); }
-  const std::shared_ptr<PinAccount>& account() const { return account_; }
 
  private:
   const Buffer buffer_;
-  const std::shared_ptr<PinAccount> account_;
+  const PinCharge charge_;
 };
 
 // One decoded record. A RecordView refers to it; `self` is first, so that a pointer to an entry is
@@ -66,22 +82,31 @@ struct BatchStorage {
     size_t begin = 0, end = 0;
   };
   std::vector<Range> ranges;  // one a slice
+  PinCharge charge;           // for all of these
 
+  size_t HeldBytes() const;
   void Clear();
 };
+
+// A batch over `storage`, which counts for `account`. Needs no memory: its records may have been
+// taken from their partitions.
+RecordBatch MakeBatch(std::shared_ptr<BatchStorage> storage,
+                      std::shared_ptr<PinAccount> account) noexcept;
 
 // Lends storages, so that the array of entries is not made anew for each Poll. Thread-safe;
 // storages may outlive it.
 class StoragePool : public std::enable_shared_from_this<StoragePool> {
  public:
-  std::unique_ptr<BatchStorage> Take();
-  // A batch over `storage`, which comes back when the batch is gone.
-  RecordBatch MakeBatch(std::unique_ptr<BatchStorage> storage);
-  void GiveBack(std::unique_ptr<BatchStorage> storage) noexcept;
+  // Comes back when the last owner lets go of it.
+  std::shared_ptr<BatchStorage> Take();
 
  private:
+  std::unique_ptr<BatchStorage> TakeSpare();
+  void GiveBack(std::unique_ptr<BatchStorage> storage) noexcept;
+
   Mutex mu_;
   std::vector<std::unique_ptr<BatchStorage>> spare_ ABSL_GUARDED_BY(mu_);
+  size_t spare_bytes_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace millrace::client

@@ -42,7 +42,7 @@ class DrainOnRevoke : public RebalanceListener {
 };
 
 Status Check(const ConsumerOptions& consumer, const RunOptions& options, const Handler& handler) {
-  const auto wrong = [](std::string message) {
+  const auto wrong = [](std::string_view message) {
     return MakeError(ErrorId::kInvalidArgument, message);
   };
   if (!handler) return wrong("Run: the handler is empty");

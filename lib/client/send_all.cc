@@ -1,13 +1,14 @@
 #include <algorithm>
+#include <new>
 #include <unordered_map>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "base/no_throw.h"
 #include "base/status_macros.h"
 #include "client/embedded_producer.h"
-#include "client/no_throw.h"
 #include "client/payload.h"
 
 namespace millrace::client {
@@ -33,7 +34,7 @@ class EmbeddedProducer::Call {
   struct Group {
     std::shared_ptr<Lane> lane;
     std::vector<BatchRef> batches;  // the last one is being filled
-    size_t batch_bytes = 0;
+    LaneSettings settings;
   };
 
   Status TryAdd(ProducerRecord& r, size_t index, absl::Time now);
@@ -71,12 +72,15 @@ Status EmbeddedProducer::Call::TryAdd(ProducerRecord& r, size_t index, absl::Tim
 
 void EmbeddedProducer::Call::Put(const Placed& placed, Completion completion) {
   Group& group = GroupOf(placed);
-  if (group.batches.empty() ||
-      group.batches.back()->builder.size_bytes() + placed.record.bytes > group.batch_bytes) {
+  if (group.batches.empty() || group.batches.back()->builder.size_bytes() + placed.record.bytes >
+                                   group.settings.batch_bytes) {
     if (!group.batches.empty())
       placed.topic->sticky->Leave(group.lane->partition()->name().partition);
     group.batches.push_back(group.lane->NewBatch());
-    group.batches.back()->caller_syncs = true;
+    group.batches.back()->allowed_bytes = group.settings.max_batch_bytes;
+    group.batches.back()->awaited = true;
+    // The caller syncs the first, the sync lane the others at the same time.
+    group.batches.back()->caller_syncs = &group == &groups_.front();
     group.batches.back()->sync = options_.sync;
   }
   Batch& batch = *group.batches.back();
@@ -106,7 +110,7 @@ EmbeddedProducer::Call::Group& EmbeddedProducer::Call::GroupOf(const Placed& pla
   last_group_ = groups_.size();
   const std::shared_ptr<Lane>& shared =
       placed.topic->lanes[static_cast<size_t>(lane->partition()->name().partition)];
-  groups_.push_back({.lane = shared, .batches = {}, .batch_bytes = shared->batch_bytes()});
+  groups_.push_back({.lane = shared, .batches = {}, .settings = shared->settings()});
   if (groups_.size() == kFew + 1)
     for (size_t i = 0; i < groups_.size(); ++i) index_[groups_[i].lane.get()] = i;
   else if (groups_.size() > kFew)
@@ -123,7 +127,7 @@ Status EmbeddedProducer::Call::Reserve(size_t bytes) {
 void EmbeddedProducer::Call::Refuse(const Group& group, const Status& why) {
   for (const BatchRef& batch : group.batches) {
     for (const Completion& completion : batch->completions) *completion.slot = why;
-    producer_.hub_->Release(batch->charged_bytes, batch->completions.size());
+    producer_.hub_->Release(std::exchange(batch->charged_bytes, 0), batch->completions.size());
     batch->completions.clear();
   }
 }
@@ -148,8 +152,8 @@ void EmbeddedProducer::Call::FinishRound() {
     Refuse(group, joined);
     group.batches.clear();
   }
-  // Appended by this thread, or by the one that was at it: then the write is waited for. The sync
-  // is this thread's own affair.
+  // Appended by this thread, or by the one that was at it: then the write is waited for. Of the
+  // syncs this thread does what nobody else is doing.
   for (const Group& group : groups) {
     for (const BatchRef& batch : group.batches) {
       const auto written = [&] {
@@ -157,8 +161,13 @@ void EmbeddedProducer::Call::FinishRound() {
                batch->end.load(std::memory_order_acquire) >= 0;
       };
       if (!written()) producer_.hub_->WaitUntil(written, [&] { return producer_.Drive(); });
-      if (!batch->told.load(std::memory_order_acquire))
-        group.lane->partition()->SyncTo(batch->end.load()).IgnoreError();  // it is answered with it
+      if (batch->told.load(std::memory_order_acquire)) continue;
+      // It is answered with it; unless there was no memory for the sync, and none may come.
+      try {
+        group.lane->partition()->SyncTo(batch->end.load()).IgnoreError();
+      } catch (const std::bad_alloc&) {
+        producer_.hub_->Answer(*batch, OutOfMemory());
+      }
     }
   }
   const auto all_told = [&] {

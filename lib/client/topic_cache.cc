@@ -72,7 +72,12 @@ StatusOr<TopicCache::Entry*> TopicCache::EntryOf(std::string_view topic) {
   MILLRACE_RETURN_IF_ERROR(broker_->FindTopic(topic, true).status());
   auto made = std::make_unique<Entry>(topic, broker_->random().Next());
   MutexLock lock(mu_);
-  Entry* const entry = entries_.emplace(std::string(topic), std::move(made)).first->second.get();
+  const auto [found, is_new] = entries_.emplace(std::string(topic), std::move(made));
+  Entry* const entry = found->second.get();
+  if (is_new) {
+    entry->older = newest_.load(std::memory_order_relaxed);
+    newest_.store(entry, std::memory_order_release);
+  }
   last_.store(entry, std::memory_order_release);
   return entry;
 }
@@ -104,9 +109,11 @@ Status TopicCache::Refresh(Entry& entry, std::vector<std::shared_ptr<Lane>>* ret
     entry.seen = seen;
     return absl::OkStatus();
   }
-  const std::shared_ptr<const LaneSet> old = std::exchange(entry.lanes, nullptr);
+  // Stays until the new ones are there: what is in its lanes must not be forgotten.
+  const std::shared_ptr<const LaneSet> old = entry.lanes;
   std::shared_ptr<LaneSet> lanes;
-  const Status status = [&]() -> Status {
+  std::shared_ptr<const broker::TopicImage> image;
+  Status status = [&]() -> Status {
     MILLRACE_ASSIGN_OR_RETURN(const auto partitions, broker_->FindTopic(entry.name, true));
     // Again: it may just have been created.
     const auto now = broker_->metadata();
@@ -118,7 +125,8 @@ Status TopicCache::Refresh(Entry& entry, std::vector<std::shared_ptr<Lane>>* ret
     lanes = std::make_shared<LaneSet>();
     lanes->topic = entry.name;
     lanes->sticky = entry.sticky;
-    lanes->max_message_bytes = config.log.max_message_bytes;
+    lanes->max_batch_bytes = config.log.max_batch_bytes();
+    lanes->max_batch_config = config.log.max_batch_config();
     lanes->require_keys = config.compact;
     if (!config.log_append_time) {
       lanes->before_max_ms = config.timestamp_before_max_ms;
@@ -136,18 +144,20 @@ Status TopicCache::Refresh(Entry& entry, std::vector<std::shared_ptr<Lane>>* ret
         lanes->lanes.push_back(std::make_shared<Lane>(hub_, partition, entry.sticky, settings));
       }
     }
-    entry.image = topic != now->topics.end() ? topic->second : nullptr;
+    image = topic != now->topics.end() ? topic->second : nullptr;
     return absl::OkStatus();
   }();
   if (old != nullptr)
     for (const auto& lane : old->lanes)
-      if (lanes == nullptr || std::ranges::find(lanes->lanes, lane) == lanes->lanes.end())
+      if (!status.ok() || std::ranges::find(lanes->lanes, lane) == lanes->lanes.end())
         retired->push_back(lane);
   if (!status.ok()) {
     entry.image = nullptr;
+    entry.lanes = nullptr;
     return status;
   }
   entry.lanes = std::move(lanes);
+  entry.image = std::move(image);
   entry.seen = seen;
   return absl::OkStatus();
 }
@@ -159,21 +169,11 @@ LaneSettings TopicCache::SettingsOf(const broker::TopicConfig& config) const {
     settings.compression_level = config.compression_level;
   }
   // No batch may become larger than the topic takes. What does not compress grows a little.
-  size_t limit = config.log.max_message_bytes;
+  settings.max_batch_bytes = config.log.max_batch_bytes();
+  size_t limit = settings.max_batch_bytes;
   if (settings.codec != record::Codec::kNone) limit -= std::min(limit, limit / 64 + 1024);
   settings.batch_bytes = std::min(settings.batch_bytes, limit);
   return settings;
-}
-
-std::vector<std::shared_ptr<Lane>> TopicCache::Lanes() const {
-  std::vector<std::shared_ptr<Lane>> all;
-  MutexLock lock(mu_);
-  for (const auto& [name, entry] : entries_) {
-    MutexLock entry_lock(entry->mu);
-    if (entry->lanes != nullptr)
-      all.insert(all.end(), entry->lanes->lanes.begin(), entry->lanes->lanes.end());
-  }
-  return all;
 }
 
 void TopicCache::Close() { closed_.store(true); }

@@ -21,7 +21,8 @@ struct LaneSet {
   std::string_view topic;  // lives as long as the cache
   std::vector<std::shared_ptr<Lane>> lanes;
   std::shared_ptr<Sticky> sticky;
-  size_t max_message_bytes = 0;
+  size_t max_batch_bytes = 0;
+  std::string_view max_batch_config;  // the config that says so
   bool compressed = false;
   bool require_keys = false;  // a compacted topic
   // The timestamps that the topic takes, against the broker's clock.
@@ -39,8 +40,10 @@ class TopicCache {
 
   // invalid_topic, unknown_topic; creates the topic where the broker does that.
   StatusOr<std::shared_ptr<const LaneSet>> Find(std::string_view topic);
-  // All lanes that there are; those of topics that changed meanwhile have been flushed.
-  std::vector<std::shared_ptr<Lane>> Lanes() const;
+  // Calls `fn` with every lane that there is, without a lock; those of topics that changed
+  // meanwhile have been flushed. Needs no memory: what was accepted must get on its way without.
+  template <typename F>
+  void ForEachLane(F&& fn) const;
   // No lane is made any more: Find answers closed.
   void Close();
 
@@ -58,6 +61,7 @@ class TopicCache {
     uint32_t seen ABSL_GUARDED_BY(mu) = 0;
     std::shared_ptr<const broker::TopicImage> image ABSL_GUARDED_BY(mu);
     std::shared_ptr<const LaneSet> lanes ABSL_GUARDED_BY(mu);
+    Entry* older = nullptr;  // set before it is found
   };
 
   StatusOr<Entry*> EntryOf(std::string_view topic);
@@ -69,7 +73,8 @@ class TopicCache {
   const std::shared_ptr<DeliveryHub> hub_;
   const LaneSettings settings_;
   const std::shared_ptr<Bell> metadata_bell_ = std::make_shared<Bell>();
-  std::atomic<Entry*> last_{nullptr};  // most programs send to one topic at a time
+  std::atomic<Entry*> newest_{nullptr};  // the list of all
+  std::atomic<Entry*> last_{nullptr};    // most programs send to one topic at a time
   std::atomic<bool> closed_{false};
 
   mutable Mutex mu_;
@@ -77,5 +82,19 @@ class TopicCache {
   std::unordered_map<std::string, std::unique_ptr<Entry>, Hash, std::equal_to<>> entries_
       ABSL_GUARDED_BY(mu_);
 };
+
+template <typename F>
+void TopicCache::ForEachLane(F&& fn) const {
+  for (const Entry* entry = newest_.load(std::memory_order_acquire); entry != nullptr;
+       entry = entry->older) {
+    std::shared_ptr<const LaneSet> topic;
+    {
+      MutexLock lock(entry->mu);
+      topic = entry->lanes;
+    }
+    if (topic == nullptr) continue;
+    for (const auto& lane : topic->lanes) fn(*lane);
+  }
+}
 
 }  // namespace millrace::client

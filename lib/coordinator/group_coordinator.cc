@@ -84,7 +84,8 @@ bool GroupCoordinator::Impl::TakeOver(const std::string& name, absl::Time now, J
       continue;
     }
     const auto rebalance_timeout = absl::Milliseconds(member.rebalance_timeout_ms);
-    member.timeout = member.in_process() && !member.away() ? rebalance_timeout : kDefaultSession;
+    const bool polls = member.in_process() && !member.away();
+    member.timeout = polls ? rebalance_timeout : kDefaultSession;
     member.deadline = now + member.timeout;
     if (member.holding.state == MemberState::kUnrevokedPartitions)
       member.revoke_by = now + rebalance_timeout;

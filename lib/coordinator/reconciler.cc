@@ -9,9 +9,23 @@ bool StillOwnsOneOf(const Partitions& partitions, const std::optional<Partitions
   return !owned.has_value() || !Both(*owned, partitions).empty();
 }
 
-Holding NextStep(const Holding& now, int32_t epoch, const Partitions& target, int32_t target_epoch,
-                 const std::optional<Partitions>& owned,
-                 absl::FunctionRef<bool(const PartitionId&)> is_free) {
+}  // namespace
+
+Holding Reconcile(const Holding& now, const Partitions& target, int32_t target_epoch,
+                  const std::optional<Partitions>& owned,
+                  absl::FunctionRef<bool(const PartitionId&)> is_free) {
+  int32_t epoch = now.epoch;
+  switch (now.state) {
+    case MemberState::kStable:
+      if (now.epoch == target_epoch) return now;
+      break;
+    case MemberState::kUnrevokedPartitions:
+      if (StillOwnsOneOf(now.pending_revocation, owned)) return now;
+      epoch = NextEpoch(now.epoch);
+      break;
+    case MemberState::kUnreleasedPartitions:
+      break;
+  }
   Holding next;
   next.assigned = Both(now.assigned, target);
   next.pending_revocation = Minus(now.assigned, target);
@@ -33,24 +47,6 @@ Holding NextStep(const Holding& now, int32_t epoch, const Partitions& target, in
   }
   next.previous_epoch = next.epoch == now.epoch ? now.previous_epoch : now.epoch;
   return next;
-}
-
-}  // namespace
-
-Holding Reconcile(const Holding& now, const Partitions& target, int32_t target_epoch,
-                  const std::optional<Partitions>& owned,
-                  absl::FunctionRef<bool(const PartitionId&)> is_free) {
-  switch (now.state) {
-    case MemberState::kStable:
-      if (now.epoch == target_epoch) return now;
-      break;
-    case MemberState::kUnrevokedPartitions:
-      if (StillOwnsOneOf(now.pending_revocation, owned)) return now;
-      return NextStep(now, NextEpoch(now.epoch), target, target_epoch, owned, is_free);
-    case MemberState::kUnreleasedPartitions:
-      break;
-  }
-  return NextStep(now, now.epoch, target, target_epoch, owned, is_free);
 }
 
 }  // namespace millrace::coordinator

@@ -62,7 +62,7 @@ int64_t HashOf(const Topics& topics) {
     const std::string partitions = std::to_string(topic.partitions);
     add(partitions.c_str(), partitions.size() + 1);
   }
-  return static_cast<int64_t>(hash == 0 ? 1 : hash);
+  return static_cast<int64_t>(std::max<uint64_t>(hash, 1));
 }
 
 Assignment Assign(const Group& group, const Subscriptions& subscriptions) {

@@ -100,8 +100,12 @@ void DiskFile::ExtendAhead(SplitMix64& random, bool stale_blocks, PagedBytes& im
   if (filling < 2) return image.Resize(end);  // zeros
   std::string garbage = Noise(random, end - begin);
   if (filling == 3 && stale_blocks && begin > 0) {
+    // What an earlier life of the blocks left: whole sectors, the rest of the last one is zeros.
+    const uint64_t aligned = (begin + kSectorBytes - 1) / kSectorBytes * kSectorBytes;
     const uint64_t from = random.Below(begin) / kSectorBytes * kSectorBytes;
-    image.Read(from, std::as_writable_bytes(std::span(garbage)));
+    const uint64_t rest = std::min(aligned - begin, end - begin);
+    std::fill_n(garbage.begin(), rest, '\0');
+    image.Read(from, std::as_writable_bytes(std::span(garbage).subspan(rest)));
   }
   image.Write(begin, AsBytes(garbage));
 }

@@ -6,31 +6,27 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <utility>
 
+#include <absl/cleanup/cleanup.h>
 #include <fmt/format.h>
 
 #include "base/errors.h"
 #include "env/errno_status.h"
 #include "env/posix_lock.h"
+#include "env/retrying.h"
 #include "millrace/env.h"
 
 namespace millrace {
 namespace {
 
-// Calls a system call again for as long as a signal interrupts it.
-template <typename Call>
-auto Retrying(Call call) {
-  auto result = call();
-  while (result < 0 && errno == EINTR) result = call();
-  return result;
-}
-
 // The size that a file of this process may have. To write past it would be answered by SIGXFSZ,
 // which kills the host, and a library has no business with the host's signals: so it is asked
-// before.
+// before. A limit that is lowered below the window that a file is being written in is not seen.
+constexpr uint64_t kLimitWindow = 64 << 10;
 uint64_t MaxFileBytes() {
   struct rlimit limit;
   if (::getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return INT64_MAX;
@@ -67,9 +63,14 @@ class PosixFile : public File {
 
   Status WriteAt(uint64_t position, std::span<const std::byte> bytes) override {
     if (bytes.empty()) return absl::OkStatus();
-    const uint64_t max_bytes = MaxFileBytes();
-    if (position > max_bytes || bytes.size() > max_bytes - position) {
-      return TooLong(Describe("write", position, bytes.size()), max_bytes);
+    if (position + bytes.size() > allowed_end_.load(std::memory_order_relaxed) ||
+        position + bytes.size() < position) {
+      const uint64_t max_bytes = MaxFileBytes();
+      if (position > max_bytes || bytes.size() > max_bytes - position) {
+        return TooLong(Describe("write", position, bytes.size()), max_bytes);
+      }
+      const uint64_t window_end = (position + bytes.size() + kLimitWindow) & ~(kLimitWindow - 1);
+      allowed_end_.store(std::min(max_bytes, window_end), std::memory_order_relaxed);
     }
     while (!bytes.empty()) {
       const ssize_t count = Retrying(
@@ -122,6 +123,7 @@ class PosixFile : public File {
 
   const int fd_;
   const std::string path_;
+  std::atomic<uint64_t> allowed_end_{0};  // RLIMIT_FSIZE allowed as much when it was last asked
 };
 
 int FlagsOf(OpenMode mode) {
@@ -157,7 +159,9 @@ class PosixFileSystem : public FileSystem {
     const int flags = FlagsOf(mode) | O_CLOEXEC;
     const int fd = Retrying([&] { return ::open(path.c_str(), flags, 0666); });
     if (fd < 0) return ErrnoStatus(errno, fmt::format("open of {}", path));
+    absl::Cleanup give_back = [fd] { ::close(fd); };  // should there be no memory for the object
     auto file = std::make_unique<PosixFile>(fd, path);
+    std::move(give_back).Cancel();
     struct stat info;
     if (::fstat(fd, &info) != 0) return ErrnoStatus(errno, fmt::format("open of {}", path));
     // The kernel opens a directory for reading, and refuses every read of it.
@@ -210,9 +214,8 @@ class PosixFileSystem : public FileSystem {
     const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
     const int fd = Retrying([&] { return ::open(directory.c_str(), flags); });
     if (fd < 0) return ErrnoStatus(errno, fmt::format("sync of {}", directory));
-    const Status status = Done(Retrying([&] { return ::fsync(fd); }), "sync", directory);
-    ::close(fd);
-    return status;
+    const absl::Cleanup close = [fd] { ::close(fd); };
+    return Done(Retrying([&] { return ::fsync(fd); }), "sync", directory);
   }
 
   StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override {
@@ -220,7 +223,8 @@ class PosixFileSystem : public FileSystem {
   }
 
   std::string BootId() override {
-    const int fd = ::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    const int fd =
+        Retrying([] { return ::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC); });
     char text[64];
     const ssize_t count = fd < 0 ? -1 : Retrying([&] { return ::read(fd, text, sizeof text); });
     if (fd >= 0) ::close(fd);

@@ -11,11 +11,13 @@
 #include <string_view>
 #include <utility>
 
+#include <absl/cleanup/cleanup.h>
 #include <fmt/format.h>
 
 #include "base/errors.h"
 #include "base/mutex.h"
 #include "env/errno_status.h"
+#include "env/retrying.h"
 
 namespace millrace {
 namespace {
@@ -75,7 +77,7 @@ class PosixLock : public FileLock {
 // The holder leaves its number in the file, for the message that others get.
 std::string HolderOf(int fd) {
   char text[24];
-  const ssize_t count = ::pread(fd, text, sizeof text, 0);
+  const ssize_t count = Retrying([&] { return ::pread(fd, text, sizeof text, 0); });
   int pid = 0;
   if (count > 0) std::from_chars(text, text + count, pid);
   if (pid <= 0) return "by another process, or by this one";
@@ -86,8 +88,11 @@ std::string HolderOf(int fd) {
 void LeavePid(int fd) {
   // Only help for the reader of a message: a full disk must not keep anybody from opening.
   const std::string text = fmt::format("{}\n", ::getpid());
-  if (::ftruncate(fd, 0) != 0) return;
-  if (::pwrite(fd, text.data(), text.size(), 0) < 0) return;
+  const auto size = static_cast<ssize_t>(text.size());
+  if (Retrying([&] { return ::ftruncate(fd, 0); }) != 0) return;
+  // Half of a number would name somebody else.
+  if (Retrying([&] { return ::pwrite(fd, text.data(), text.size(), 0); }) == size) return;
+  Retrying([&] { return ::ftruncate(fd, 0); });
 }
 
 }  // namespace
@@ -95,24 +100,26 @@ void LeavePid(int fd) {
 StatusOr<std::unique_ptr<FileLock>> TakePosixLock(const std::string& path) {
   HeldLocks& held = HeldLocks::Get();
   MutexLock lock(held.mu);
-  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  const int fd = Retrying([&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666); });
   if (fd < 0) return ErrnoStatus(errno, fmt::format("open of {}", path));
+  absl::Cleanup give_back = [fd] { ::close(fd); };  // unless all goes well; memory may run out
   struct flock whole_file = {};
   whole_file.l_type = F_WRLCK;
   whole_file.l_whence = SEEK_SET;
-  if (::fcntl(fd, F_OFD_SETLK, &whole_file) != 0) {
+  if (Retrying([&] { return ::fcntl(fd, F_OFD_SETLK, &whole_file); }) != 0) {
     const int error = errno;
     const bool taken = error == EAGAIN || error == EACCES;
-    Status status = taken ? MakeError(ErrorId::kAlreadyOpen,
-                                      fmt::format("{}: is locked {}", path, HolderOf(fd)))
-                          : ErrnoStatus(error, fmt::format("lock of {}", path));
-    ::close(fd);
-    return status;
+    return taken ? MakeError(ErrorId::kAlreadyOpen,
+                             fmt::format("{}: is locked {}", path, HolderOf(fd)))
+                 : ErrnoStatus(error, fmt::format("lock of {}", path));
   }
   LeavePid(fd);
-  const uint64_t number = held.next++;
-  held.fds.emplace(number, fd);
-  return std::make_unique<PosixLock>(number);
+  const auto entry = held.fds.emplace(held.next++, fd).first;
+  absl::Cleanup forget = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { held.fds.erase(entry); };
+  auto file_lock = std::make_unique<PosixLock>(entry->first);
+  std::move(forget).Cancel();
+  std::move(give_back).Cancel();
+  return file_lock;
 }
 
 }  // namespace millrace

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 
+#include "absl/time/clock.h"
 #include "env/split_mix.h"
 #include "millrace/env.h"
 
@@ -15,7 +16,7 @@ using std::chrono::steady_clock;
 
 class RealClock : public Clock {
  public:
-  absl::Time Now() override { return absl::FromChrono(std::chrono::system_clock::now()); }
+  absl::Time Now() override { return absl::Now(); }
   absl::Duration Elapsed() override {
     return absl::FromChrono(steady_clock::now().time_since_epoch());
   }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <new>
 
 #include <fmt/format.h>
 
@@ -6,6 +7,7 @@
 #include "base/crc32c.h"
 #include "base/errors.h"
 #include "base/kill_point.h"
+#include "base/no_throw.h"
 #include "base/seeded_bug.h"
 #include "base/status_macros.h"
 #include "env/file_util.h"
@@ -43,7 +45,6 @@ Status PartitionLog::Impl::CheckBatch(std::span<const std::byte> batch,
 
 StatusOr<AppendResult> PartitionLog::Impl::Append(std::span<std::byte> batch,
                                                   const AppendRequest& request, bool verified) {
-  MILLRACE_RETURN_IF_ERROR(CheckWritable());
   MILLRACE_ASSIGN_OR_RETURN(const record::BatchHeader header, record::ParseHeader(batch));
   MILLRACE_RETURN_IF_ERROR(CheckBatch(batch, header, verified));
   // Whoever never asks for a sync still has its closed segments synced.
@@ -56,10 +57,10 @@ StatusOr<AppendResult> PartitionLog::Impl::Append(std::span<std::byte> batch,
 StatusOr<AppendResult> PartitionLog::Impl::AppendLocked(std::span<std::byte> batch,
                                                         record::BatchHeader header,
                                                         const AppendRequest& request) {
-  if (batch.size() > config.max_message_bytes) {
+  if (batch.size() > std::max(config.max_batch_bytes(), request.allowed_bytes)) {
     return MakeError(ErrorId::kRecordTooLarge,
-                     fmt::format("{}: a batch of {} bytes, max.message.bytes is {}", path,
-                                 batch.size(), config.max_message_bytes));
+                     fmt::format("{}: a batch of {} bytes, {} is {}", path, batch.size(),
+                                 config.max_batch_config(), config.max_batch_bytes()));
   }
   MILLRACE_RETURN_IF_ERROR(append_error);
   // Close waits for this lock after it has set the flag.
@@ -88,6 +89,8 @@ StatusOr<AppendResult> PartitionLog::Impl::AppendLocked(std::span<std::byte> bat
   MILLRACE_ASSIGN_OR_RETURN(const bool roll, RollIsDue(header));
   if (roll) MILLRACE_RETURN_IF_ERROR(RollLocked());
   record::AssignOffset(batch.data(), header.base_offset, header.leader_epoch);
+  // Publish must not fail once the bytes are there.
+  producers.Reserve(header);
   MILLRACE_RETURN_IF_ERROR(WriteBatch(batch));
   MILLRACE_KILL_POINT(kAppendWritten);
   Publish(batch, header);
@@ -124,12 +127,12 @@ Status PartitionLog::Impl::EnterEpoch(int32_t epoch, Offset start) {
 StatusOr<bool> PartitionLog::Impl::RollIsDue(const record::BatchHeader& header) {
   const uint64_t size = active->size_bytes();
   if (size == 0) return false;
+  if (active->damaged) return true;
   const uint64_t limit =
       std::min<uint64_t>(static_cast<uint64_t>(config.segment_bytes), kMaxPosition);
   if (size + header.size_bytes() > limit) return true;
   if (header.last_offset() - active->base_offset > INT32_MAX) return true;
-  const uint64_t index_bytes =
-      uint64_t{active->index().extent().entries} * OffsetIndexEntry::kBytes;
+  const uint64_t index_bytes = uint64_t{active->index().entries()} * OffsetIndexEntry::kBytes;
   if (index_bytes + OffsetIndexEntry::kBytes > static_cast<uint64_t>(config.index_max_bytes))
     return true;
   if (header.max_timestamp_ms < 0) return false;
@@ -154,14 +157,19 @@ StatusOr<int64_t> PartitionLog::Impl::FirstTimestamp() {
 Status PartitionLog::Impl::RollLocked() {
   const Offset end = log_end.load(std::memory_order_relaxed);
   auto next = std::make_shared<Segment>(files, path, end, read_only);
-  MILLRACE_RETURN_IF_ERROR(next->CreateLog());
+  MILLRACE_ASSIGN_OR_RETURN(auto next_file, next->CreateLog());
   MILLRACE_KILL_POINT(kSegmentCreated);
-  MILLRACE_ASSIGN_OR_RETURN(auto next_file, next->OpenLog());
   index_builder->Finish();
   auto full = std::make_shared<Closing>();
   full->segment = active;
   full->record = ActiveRecord();
   full->snapshot = producers.Snapshot();
+  {
+    MutexLock lock(tail_mu_);
+    closing.reserve(closing.size() + 1);
+  }
+  ChangeView([&](View& v) { v.segments.push_back(next); });
+  // Nothing from here on needs memory.
   active->Close(full->record);
   {
     MutexLock lock(tail_mu_);
@@ -170,7 +178,6 @@ Status PartitionLog::Impl::RollLocked() {
     tail = {.segment = next, .end = end};
   }
   closing_count.fetch_add(1, std::memory_order_relaxed);
-  ChangeView([&](View& v) { v.segments.push_back(next); });
   active = std::move(next);
   active_file = std::move(next_file);
   index_builder.emplace(*active, config.index_interval_bytes);
@@ -183,16 +190,18 @@ Status PartitionLog::Impl::WriteBatch(std::span<const std::byte> batch) {
   if (active_file == nullptr) {
     MILLRACE_ASSIGN_OR_RETURN(active_file, active->OpenLog());
   }
+  File& file = *active_file;
   const uint64_t position = active->size_bytes();
-  const Status written = active_file->WriteAt(position, batch);
+  Status written = NoThrow([&] { return file.WriteAt(position, batch); });
   if (written.ok()) [[likely]]
     return absl::OkStatus();
   if (SeededBug(Bug::kFailedWriteStays)) return written;
-  if (Status cut = active_file->Truncate(position); !cut.ok()) {
+  if (Status cut = NoThrow([&] { return file.Truncate(position); }); !cut.ok()) {
+    append_error = OutOfMemory();  // should there be none for the text
     append_error = MakeError(
         ErrorId::kIoError,
         fmt::format("{}: appends stop at offset {}, since a failed write could not be undone: {}",
-                    path, log_end.load(), cut.ToString()),
+                    path, log_end.load(), Text(cut)),
         Possibly());
     return append_error;
   }
@@ -205,7 +214,7 @@ Status PartitionLog::Impl::WriteBatch(std::span<const std::byte> batch) {
 }
 
 void PartitionLog::Impl::Publish(std::span<const std::byte> batch,
-                                 const record::BatchHeader& header) {
+                                 const record::BatchHeader& header) noexcept {
   Segment& segment = *active;
   const uint64_t position = segment.size_bytes();
   index_builder->Add(header, position);
@@ -221,19 +230,18 @@ void PartitionLog::Impl::Publish(std::span<const std::byte> batch,
   size_bytes.fetch_add(batch.size(), std::memory_order_relaxed);
   directory.total_bytes.fetch_add(batch.size(), std::memory_order_relaxed);
   log_end.store(header.next_offset(), std::memory_order_release);
-  if (position + batch.size() - checkpoint_asked_at >= kCheckpointBytes) CaptureCheckpoint();
+  if (position + batch.size() - checkpoint_asked_at < config.checkpoint_bytes) return;
+  try {
+    CaptureCheckpoint();
+  } catch (const std::bad_alloc&) {
+    // The batch is in; the next one asks again.
+  }
 }
 
 void PartitionLog::Impl::CaptureCheckpoint() {
   const SegmentRecord now = ActiveRecord();
   PendingCheckpoint pending{
-      .checkpoint = {.offset = now.end_offset,
-                     .position = static_cast<uint32_t>(now.size_bytes),
-                     .sum = now.sum,
-                     .max_timestamp_ms = now.max_timestamp_ms,
-                     .max_timestamp_offset = now.max_timestamp_offset,
-                     .index = now.index,
-                     .time_index = now.time_index},
+      .checkpoint = Checkpoint::AtEndOf(now),
       .snapshot = producers.Snapshot(),
   };
   checkpoint_asked_at = now.size_bytes;

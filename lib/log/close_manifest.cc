@@ -57,6 +57,20 @@ uint64_t PartitionRecord::size_bytes() const {
   return sum;
 }
 
+Mark PartitionRecord::MakeMark(uint32_t opener) const {
+  const SegmentRecord& last = segments.back();
+  return {.log_start = log_start,
+          .segment_base = last.base,
+          .synced_end = last.end_offset,
+          .position = static_cast<uint32_t>(last.size_bytes),
+          .sum = last.sum,
+          // The close took a snapshot at the end, so a scan need not start before it.
+          .checkpoint = Checkpoint::AtEndOf(last),
+          .leader_epoch = leader_epoch,
+          .epochs_crc = Crc32c(AsBytes(EpochCache(epochs).Format())),
+          .opener = opener};
+}
+
 std::vector<std::byte> CloseManifest::Format() const {
   ByteWriter out;
   out.Integer(kMagic);
@@ -97,7 +111,7 @@ StatusOr<CloseManifest> CloseManifest::Parse(std::span<const std::byte> bytes) {
   manifest.directory_id = GetUuid(in);
   manifest.all_clean = in.Integer<int8_t>() != 0;
   const auto count = in.Integer<uint32_t>();
-  for (uint32_t i = 0; i < count && in.ok(); ++i) {
+  for (uint32_t i = 0; i < count; ++i) {  // a reader that has failed reads no segment
     PartitionRecord p = GetPartition(in);
     if (p.segments.empty()) return damaged("names a partition without a segment");
     manifest.partitions.emplace(DurableMarks::Key{p.topic_id, p.partition}, std::move(p));

@@ -27,6 +27,8 @@ struct PartitionRecord {
 
   Offset log_end() const { return segments.empty() ? log_start : segments.back().end_offset; }
   uint64_t size_bytes() const;
+  // The mark that the close has written with it. Needs a segment.
+  Mark MakeMark(uint32_t opener) const;
 };
 
 // The file `manifest`: written last by a clean close, removed before anything is appended. It

@@ -26,8 +26,11 @@ struct LogDirectory::Impl {
   Status OpenDirectory();
   Status OpenFormat();
   Status CreateFormat();
+  Status KeepMarks(const CloseManifest& vouched);
   Status TakeManifest();
   Status ReadEvidence();
+  // What a reader beside the writer knows of the marks is not much older than the files it opens.
+  Status RefreshMarks();
   // The folder is there and belongs to `topic_id`; true when it was made just now.
   StatusOr<bool> PrepareFolder(const std::string& name, const DurableMarks::Key& key, bool create,
                                std::vector<std::string>* notes);
@@ -47,6 +50,7 @@ struct LogDirectory::Impl {
   std::atomic<bool> closed{false};
 
   Mutex mu;
+  absl::Duration marks_read_at ABSL_GUARDED_BY(mu) = -absl::InfiniteDuration();
   // Of partitions that nobody has opened yet in this session.
   CloseManifest manifest ABSL_GUARDED_BY(mu);
 };

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include <absl/cleanup/cleanup.h>
 #include <fmt/format.h>
 
 #include "base/byte_reader.h"
@@ -41,12 +42,21 @@ IndexExtent GetExtent(ByteReader& in) {
 }
 
 bool IsSane(const Mark& m) {
-  return m.log_start >= 0 && m.segment_base >= 0 && m.synced_end >= m.segment_base &&
-         m.checkpoint.offset >= m.segment_base && m.checkpoint.offset <= m.synced_end &&
+  return m.log_start >= 0 && m.checkpoint.offset <= m.synced_end &&
          m.checkpoint.position <= m.position;
 }
 
 }  // namespace
+
+Checkpoint Checkpoint::AtEndOf(const SegmentRecord& segment) {
+  return {.offset = segment.end_offset,
+          .position = static_cast<uint32_t>(segment.size_bytes),
+          .sum = segment.sum,
+          .max_timestamp_ms = segment.max_timestamp_ms,
+          .max_timestamp_offset = segment.max_timestamp_offset,
+          .index = segment.index,
+          .time_index = segment.time_index};
+}
 
 void DurableMarks::StoreSlot(const Key& key, const Mark& mark, uint64_t sequence, std::byte* at) {
   ByteWriter out;
@@ -89,6 +99,7 @@ std::optional<DurableMarks::Slot> DurableMarks::LoadSlot(const std::byte* at) {
   Mark& m = slot.mark;
   m.log_start = in.Integer<int64_t>();
   m.segment_base = in.Integer<int64_t>();
+  if (m.segment_base < 0 || m.segment_base > INT64_MAX - UINT32_MAX) return {};
   m.synced_end = m.segment_base + in.Integer<uint32_t>();
   m.position = in.Integer<uint32_t>();
   m.sum = in.Integer<uint32_t>();
@@ -128,6 +139,8 @@ Status DurableMarks::Load() {
   if (absl::IsNotFound(bytes.status())) return absl::OkStatus();
   if (!bytes.ok()) return bytes.status();
   MutexLock lock(mu_);
+  entries_.clear();
+  free_places_.clear();
   const size_t pairs = (bytes->size() + 2 * kPageBytes - 1) / (2 * kPageBytes);
   places_ = static_cast<uint32_t>(pairs * kSlotsPerPage);
   std::vector<bool> used(places_);
@@ -144,6 +157,8 @@ Status DurableMarks::Load() {
       used[place] = true;
     }
   }
+  free_places_.reserve(places_);
+  changed_.reserve(entries_.size());
   for (uint32_t place = places_; place-- > 0;) {
     if (!used[place]) free_places_.push_back(place);
   }
@@ -166,18 +181,29 @@ std::vector<DurableMarks::Key> DurableMarks::Keys() const {
   return keys;
 }
 
+// What is done with an entry later on must not fail: so the lists have room for all of them.
+void DurableMarks::ReserveForOneMore() {
+  const auto reserve = [](auto& list, size_t count) {
+    if (list.capacity() < count) list.reserve(std::max(count, 2 * list.capacity()));
+  };
+  reserve(free_places_, places_ + kSlotsPerPage);
+  reserve(changed_, entries_.size() + 1);
+}
+
 void DurableMarks::Update(const Key& key, const Mark& mark) {
   MutexLock lock(mu_);
-  auto [it, is_new] = entries_.try_emplace(key);
-  Entry& entry = it->second;
-  if (is_new) {
+  auto it = entries_.find(key);
+  if (it == entries_.end()) {
+    ReserveForOneMore();
+    it = entries_.try_emplace(key).first;
     if (free_places_.empty()) {
       for (uint32_t i = kSlotsPerPage; i-- > 0;) free_places_.push_back(places_ + i);
       places_ += kSlotsPerPage;
     }
-    entry.place = free_places_.back();
+    it->second.place = free_places_.back();
     free_places_.pop_back();
   }
+  Entry& entry = it->second;
   entry.mark = mark;
   entry.removed = false;
   if (!entry.changed) changed_.push_back(key);
@@ -202,7 +228,7 @@ std::vector<DurableMarks::Change> DurableMarks::TakeChanges() {
     entry.changed = false;
     changes.push_back({key, entry});
   }
-  changed_.clear();
+  changed_.clear();  // keeps its room
   return changes;
 }
 
@@ -227,8 +253,7 @@ Status DurableMarks::WriteChanges(std::vector<Change>& changes) {
 void DurableMarks::Finish(const std::vector<Change>& changes, bool written) {
   MutexLock lock(mu_);
   for (const Change& change : changes) {
-    const auto it = entries_.find(change.key);
-    if (it == entries_.end()) continue;
+    const auto it = entries_.find(change.key);  // only this function takes one away
     Entry& entry = it->second;
     if (!written) {
       // The same slots again, since the other ones hold the marks that count.
@@ -251,8 +276,10 @@ Status DurableMarks::Write() {
   }
   std::vector<Change> changes = TakeChanges();
   if (changes.empty()) return gate_.failed();
+  bool written = false;
+  const absl::Cleanup finish = [&] { Finish(changes, written); };
   const Status status = WriteChanges(changes);
-  Finish(changes, status.ok());
+  written = status.ok();
   return status;
 }
 

@@ -11,6 +11,7 @@
 #include "absl/hash/hash.h"
 #include "base/mutex.h"
 #include "base/uuid.h"
+#include "log/segment_sums.h"
 #include "log/sparse_index.h"
 #include "log/sync_gate.h"
 #include "millrace/env.h"
@@ -28,6 +29,7 @@ struct Checkpoint {
   Offset max_timestamp_offset = -1;
   IndexExtent index = {};
   IndexExtent time_index = {};
+  static Checkpoint AtEndOf(const SegmentRecord& segment);
   bool operator==(const Checkpoint&) const = default;
 };
 
@@ -57,6 +59,9 @@ class DurableMarks {
   // Reads the file; a missing one is empty, damaged slots are skipped. Borrows `files` and `gate`.
   static StatusOr<std::unique_ptr<DurableMarks>> Open(FileSystem& files, SyncGate& gate,
                                                       std::string path, bool read_only);
+
+  // For a reader beside the writer: reads the file again.
+  Status Reload() { return Load(); }
 
   std::optional<Mark> Find(const Key& key) const;
   // The caller has synced what `mark` describes. Written by the next Write.
@@ -90,6 +95,7 @@ class DurableMarks {
     Key key;
     Entry entry;
   };
+  void ReserveForOneMore() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::vector<Change> TakeChanges();
   Status WriteChanges(std::vector<Change>& changes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
   void Finish(const std::vector<Change>& changes, bool written);
@@ -102,6 +108,7 @@ class DurableMarks {
   mutable Mutex mu_;
   // The standard map: in this Abseil a hash map whose growth runs out of memory is left broken.
   std::unordered_map<Key, Entry, absl::Hash<Key>> entries_ ABSL_GUARDED_BY(mu_);
+  // Both have room for every entry, so that only a new one needs memory.
   std::vector<uint32_t> free_places_ ABSL_GUARDED_BY(mu_);
   uint32_t places_ ABSL_GUARDED_BY(mu_) = 0;
   std::vector<Key> changed_ ABSL_GUARDED_BY(mu_);

@@ -87,7 +87,9 @@ void EpochCache::CutBack(Offset log_end) {
 
 std::optional<EpochCache::End> EpochCache::EndOf(int32_t epoch, Offset log_end) const {
   const auto after = std::ranges::upper_bound(entries_, epoch, {}, &EpochStart::epoch);
-  if (after == entries_.begin()) return std::nullopt;
+  if (entries_.empty()) return std::nullopt;
+  // Nothing of it is left: it ended where the first epoch that is known begins.
+  if (after == entries_.begin()) return End{epoch, after->start_offset};
   return End{std::prev(after)->epoch, after == entries_.end() ? log_end : after->start_offset};
 }
 

@@ -49,8 +49,8 @@ class EpochCache {
     int32_t epoch;
     Offset end_offset;
   };
-  // The largest epoch at or below `epoch` and where it ends (KIP-279); nullopt below the first
-  // entry.
+  // The largest epoch at or below `epoch` and where it ends (KIP-279); below the first entry, where
+  // that begins. nullopt: no epoch is known.
   std::optional<End> EndOf(int32_t epoch, Offset log_end) const;
 
  private:

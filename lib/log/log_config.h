@@ -1,8 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "absl/time/time.h"
 
@@ -19,6 +21,17 @@ struct LogConfig {
   bool delete_by_retention = true;                                // [cleanup.policy] has "delete"
   size_t max_message_bytes = 1048588;                       // [max.message.bytes], a whole batch
   absl::Duration file_delete_delay = absl::ZeroDuration();  // [file.delete.delay.ms]
+  // Of the active segment, between two checkpoints: a scan after a crash reads no more than this.
+  // No topic's to choose; tests take less.
+  uint64_t checkpoint_bytes = uint64_t{64} << 20;
+
+  // What a batch may take at most, and which config says so. A batch lies in one segment.
+  size_t max_batch_bytes() const {
+    return std::min(max_message_bytes, static_cast<size_t>(segment_bytes));
+  }
+  std::string_view max_batch_config() const {
+    return max_batch_bytes() < max_message_bytes ? "segment.bytes" : "max.message.bytes";
+  }
 
   bool operator==(const LogConfig&) const = default;
 };

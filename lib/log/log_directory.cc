@@ -50,6 +50,14 @@ std::optional<std::string_view> Field(std::string_view text, std::string_view fi
   return std::nullopt;
 }
 
+// 0 where no number stands.
+int VersionOf(std::string_view text) {
+  const std::string_view digits = Field(text, "version").value_or("");
+  int version = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), version);
+  return version;
+}
+
 bool HasSegments(const std::vector<std::string>& names) {
   return std::ranges::any_of(names, [](const std::string& name) {
     return ParseOffsetFileName(name, kLogSuffix).has_value();
@@ -82,6 +90,10 @@ Status LogDirectory::Impl::OpenDirectory() {
                      fmt::format("{}: there is no such directory", options.path));
   }
   if (!info.ok() && !absl::IsNotFound(info.status())) return info.status();
+  if (info.ok() && !info->is_directory) {
+    return MakeError(ErrorId::kInvalidArgument,
+                     fmt::format("{}: is a file, not a directory", options.path));
+  }
   if (options.read_only) return OpenFormat();
   MILLRACE_RETURN_IF_ERROR(CreateDirs(files, OwnPath("sums")));
   MILLRACE_ASSIGN_OR_RETURN(lock, files.Lock(OwnPath("lock")));
@@ -104,9 +116,7 @@ Status LogDirectory::Impl::OpenFormat() {
                      fmt::format("{}: there is a Millrace directory already", options.path));
   }
   const std::string_view text = AsText(*bytes);
-  int version = 0;
-  const auto version_text = Field(text, "version").value_or("");
-  std::from_chars(version_text.data(), version_text.data() + version_text.size(), version);
+  const int version = VersionOf(text);
   if (version > kFormatVersion) {
     return MakeError(ErrorId::kUnsupportedVersion,
                      fmt::format("{}: format {} is from the future, up to {} is known; nothing was "
@@ -150,21 +160,41 @@ Status LogDirectory::Impl::CreateFormat() {
   return gate.ReplaceFile(OwnPath("format"), AsBytes(text));
 }
 
+// The marks vouch for what the manifest vouches for before it goes. The close has written them, so
+// they are missing only where their file was damaged.
+Status LogDirectory::Impl::KeepMarks(const CloseManifest& vouched) {
+  bool changed = false;
+  for (const auto& [key, record] : vouched.partitions) {
+    const auto mark = marks->Find(key);
+    if (mark.has_value() && mark->synced_end >= record.log_end()) continue;
+    marks->Update(key, record.MakeMark(/*opener=*/0));
+    changed = true;
+  }
+  if (!changed) return absl::OkStatus();
+  const Status written = marks->Write();
+  return gate.IsLackOfRoom(written) ? absl::OkStatus() : written;
+}
+
 // The manifest speaks of the files as they are now; the first append makes it a lie. So it goes
 // first.
 Status LogDirectory::Impl::TakeManifest() {
   const std::string path = OwnPath("manifest");
   const auto bytes = ReadWholeFile(files, path, kMaxManifestBytes);
-  if (absl::IsNotFound(bytes.status())) return absl::OkStatus();
-  if (!bytes.ok()) return bytes.status();
-  auto parsed = CloseManifest::Parse(*bytes);
+  const bool found = !absl::IsNotFound(bytes.status());
+  if (found && !bytes.ok()) return bytes.status();
+  auto parsed = found ? CloseManifest::Parse(*bytes) : bytes.status();
   if (parsed.ok() && parsed->directory_id == id) {
+    if (!options.read_only) MILLRACE_RETURN_IF_ERROR(KeepMarks(*parsed));
     MutexLock mutex_lock(mu);
     manifest = *std::move(parsed);
     clean = manifest.all_clean;
   }
-  if (options.read_only || SeededBug(Bug::kManifestStays)) return absl::OkStatus();
-  MILLRACE_RETURN_IF_ERROR(files.RemoveFile(path));
+  if (SeededBug(Bug::kManifestStays)) return absl::OkStatus();
+  if (options.read_only) return absl::OkStatus();
+  // Also where it was not found: one that this disk hid for a moment must not be believed later.
+  const Status removed = files.RemoveFile(path);
+  if (absl::IsNotFound(removed) && !found) return absl::OkStatus();
+  MILLRACE_RETURN_IF_ERROR(removed);
   MILLRACE_KILL_POINT(kManifestTaken);
   return gate.SyncDir(OwnPath(""));
 }
@@ -200,10 +230,26 @@ LogDirectory::~LogDirectory() = default;
 bool LogDirectory::was_clean() const { return impl_->clean; }
 bool LogDirectory::read_only() const { return impl_->options.read_only; }
 Uuid LogDirectory::id() const { return impl_->id; }
-Status LogDirectory::WriteMarks() { return impl_->marks->Write(); }
+Status LogDirectory::WriteMarks() {
+  MILLRACE_RETURN_IF_ERROR(impl_->marks->Write());
+  // Files that are open go on in a directory that is gone, and nobody will ever read them.
+  const auto info = impl_->files.Stat(impl_->OwnPath("format"));
+  if (absl::IsNotFound(info.status())) impl_->gate.Fail(info.status());
+  return impl_->gate.failed();
+}
 Status LogDirectory::failed() const { return impl_->gate.failed(); }
 void LogDirectory::Fail(const Status& why) { impl_->gate.Fail(why); }
 uint64_t LogDirectory::total_bytes() const { return impl_->total_bytes.load(); }
+
+Status LogDirectory::Impl::RefreshMarks() {
+  constexpr absl::Duration kFresh = absl::Milliseconds(20);
+  MutexLock held(mu);
+  const absl::Duration now = clock.Elapsed();
+  if (now - marks_read_at < kFresh) return absl::OkStatus();
+  MILLRACE_RETURN_IF_ERROR(marks->Reload());
+  marks_read_at = now;
+  return absl::OkStatus();
+}
 
 StatusOr<bool> LogDirectory::Impl::PrepareFolder(const std::string& name,
                                                  const DurableMarks::Key& key, bool create,
@@ -214,14 +260,16 @@ StatusOr<bool> LogDirectory::Impl::PrepareFolder(const std::string& name,
   if (!names.ok() && !absl::IsNotFound(names.status())) return names.status();
   const auto mark = marks->Find(key);
   if (!names.ok()) {
-    if (mark.has_value() && mark->synced_end > 0 && !SeededBug(Bug::kMissingFolderIsEmpty)) {
+    bool is_lost = mark.has_value() && mark->synced_end > 0;
+    if (SeededBug(Bug::kMissingFolderIsEmpty)) is_lost = false;
+    if (is_lost) {
       return MakeError(ErrorId::kCorruptLog,
                        fmt::format("{}: the folder is missing, its log was synced up to offset {}",
                                    path, mark->synced_end));
     }
     if (options.read_only)
       return MakeError(ErrorId::kNotFound, fmt::format("{}: there is no such partition", path));
-    const Status created = files.CreateDir(path);
+    Status created = files.CreateDir(path);
     if (!created.ok() && !absl::IsAlreadyExists(created)) return created;
   } else if (const auto bytes = ReadWholeFile(files, metadata, kMaxTextBytes); bytes.ok()) {
     const auto found = ParseMetadata(AsText(*bytes));
@@ -230,6 +278,12 @@ StatusOr<bool> LogDirectory::Impl::PrepareFolder(const std::string& name,
       return MakeError(ErrorId::kOrphanData,
                        fmt::format("{}: belongs to topic id {}, not to {}; it is left alone", path,
                                    found->ToString(), key.first.ToString()));
+    }
+    if (const int version = VersionOf(AsText(*bytes)); version > 0) {
+      return MakeError(
+          ErrorId::kUnsupportedVersion,
+          fmt::format("{}: version {} is from the future, 0 is known; it is left alone", metadata,
+                      version));
     }
     notes->push_back(fmt::format("{}: written anew, since it was damaged", metadata));
   } else if (!absl::IsNotFound(bytes.status())) {
@@ -251,6 +305,7 @@ StatusOr<std::unique_ptr<PartitionLog>> LogDirectory::OpenPartition(const std::s
                                                                     const LogConfig& config,
                                                                     bool create) {
   const DurableMarks::Key key{topic_id, partition};
+  if (impl_->options.read_only) MILLRACE_RETURN_IF_ERROR(impl_->RefreshMarks());
   auto log = std::make_unique<PartitionLog::Impl>(*impl_, name, key, config);
   MILLRACE_ASSIGN_OR_RETURN(const bool is_new,
                             impl_->PrepareFolder(name, key, create, &log->report.notes));
@@ -280,8 +335,9 @@ Status LogDirectory::DeletePartition(const std::string& name, Uuid topic_id, int
   const auto bytes =
       ReadWholeFile(impl_->files, JoinPath(path, kPartitionMetadataFile), kMaxTextBytes);
   if (!bytes.ok() && !absl::IsNotFound(bytes.status())) return bytes.status();
-  const bool ours = bytes.ok() && ParseMetadata(AsText(*bytes)) == topic_id;
-  if (ours || SeededBug(Bug::kOrphanCleanUp)) {
+  bool ours = bytes.ok() && ParseMetadata(AsText(*bytes)) == topic_id;
+  if (SeededBug(Bug::kOrphanCleanUp)) ours = true;
+  if (ours) {
     MILLRACE_RETURN_IF_ERROR(RemoveTree(impl_->files, doomed));
     MILLRACE_RETURN_IF_ERROR(impl_->files.Rename(path, doomed));
     MILLRACE_KILL_POINT(kFolderRenamed);

@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,15 +21,12 @@
 
 namespace millrace::log {
 
-// Bytes between two checkpoints of the active segment: a scan after a crash reads no more than
-// this.
-inline constexpr uint64_t kCheckpointBytes = uint64_t{64} << 20;
 // Closed segments that wait for their sync hold a snapshot each in memory: an append waits beyond
 // so many.
 inline constexpr size_t kMaxClosingSegments = 4;
 
 // The inside of a PartitionLog. Its methods stand by concern: append.cc, sync.cc, read.cc,
-// time_search.cc, recovery.cc, retention.cc, scrub.cc, partition_log.cc (the rest).
+// time_search.cc, follow.cc, recovery.cc, retention.cc, scrub.cc, partition_log.cc (the rest).
 //
 // Lock order: turn (sync_mu_ while taking it) -> append_mu_ -> tail_mu_ -> view_mu_; the segments'
 // and the marks' own locks come last. No lock is held across a sync, with one exception: a new
@@ -85,7 +83,7 @@ struct PartitionLog::Impl {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(append_mu_);
   Status RollLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(append_mu_);
   Status WriteBatch(std::span<const std::byte> batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(append_mu_);
-  void Publish(std::span<const std::byte> batch, const record::BatchHeader& header)
+  void Publish(std::span<const std::byte> batch, const record::BatchHeader& header) noexcept
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(append_mu_);
   void CaptureCheckpoint() ABSL_EXCLUSIVE_LOCKS_REQUIRED(append_mu_);
   StatusOr<int64_t> FirstTimestamp() ABSL_EXCLUSIVE_LOCKS_REQUIRED(append_mu_);
@@ -96,7 +94,20 @@ struct PartitionLog::Impl {
   // Waits until no other thread syncs, and keeps others from it.
   void TakeTurn();
   void GiveTurn();
+  // The turn for the length of a scope, however it is left: memory may run out on the way.
+  class Turn {
+   public:
+    explicit Turn(Impl& log) : Turn(log, std::adopt_lock) { log.TakeTurn(); }
+    Turn(Impl& log, std::adopt_lock_t) : log_(log) {}  // it is taken already
+    ~Turn() { log_.GiveTurn(); }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    Impl& log_;
+  };
   Status SyncAll();  // with the turn
+  Status SyncLog(Segment& segment);
   Status SyncClosedLog(const Closing& full, bool is_first);
   Status SyncBeyondMark(const Tail& written);
   Status FinishSegment(const Closing& full);
@@ -111,24 +122,35 @@ struct PartitionLog::Impl {
 
   // ---- read.cc
   StatusOr<ReadResult> Read(Offset from, Offset below, size_t max_bytes, BufferPool& pool);
-  StatusOr<ReadResult> ReadBatches(const View& view, Segment& segment, Offset from, Offset below,
-                                   size_t max_bytes, BufferPool& pool);
+  struct ReadRange {
+    Offset from, below;
+    size_t max_bytes;
+  };
+  StatusOr<ReadResult> ReadBatches(const View& view, Segment& segment, const ReadRange& range,
+                                   BufferPool& pool);
   // The position of the batch that holds `from`.
-  StatusOr<Resumption> Locate(const View& view, Segment& segment, Offset from, BufferPool& pool);
-  StatusOr<Resumption> ScanStart(const View& view, Segment& segment, Offset from);
+  StatusOr<Resumption> Locate(Segment& segment, File& file, Offset from, BufferPool& pool);
+  StatusOr<Resumption> ScanStart(const View& view, Segment& segment, File& file, Offset from);
   Status RebuildIndexes(Segment& segment);
   // Records damage at this place, and answers it.
-  StatusOr<DamagedRange> NoteDamage(Segment& segment, const Resumption& at, std::string what,
-                                    BufferPool& pool);
+  StatusOr<DamagedRange> NoteDamage(Segment& segment, File& file, const Resumption& at,
+                                    std::string what, BufferPool& pool);
   Status DamageError(const DamagedRange& damage) const;
   void AddDamage(const DamagedRange& damage);
   struct Hint {
     Offset offset = -1;
-    Offset segment_base = -1;
-    uint64_t position = 0;
+    uint64_t position = 0;  // of its batch in its segment
   };
-  std::optional<uint64_t> TakeHint(Offset offset, Offset segment_base);
+  std::optional<uint64_t> TakeHint(Offset offset);
   void KeepHint(const Hint& hint);
+
+  // ---- follow.cc
+  StatusOr<bool> Follow();
+  Status FollowActive() ABSL_EXCLUSIVE_LOCKS_REQUIRED(append_mu_);
+  void PublishFollowed(const SegmentScanner& scanner) ABSL_EXCLUSIVE_LOCKS_REQUIRED(append_mu_);
+  StatusOr<std::optional<Offset>> FindNextSegment() ABSL_EXCLUSIVE_LOCKS_REQUIRED(append_mu_);
+  StatusOr<bool> EnterNextSegment() ABSL_EXCLUSIVE_LOCKS_REQUIRED(append_mu_);
+  Status ForgetRemovedSegments();
 
   // ---- time_search.cc
   StatusOr<std::optional<OffsetForTime>> FindTime(int64_t timestamp_ms, Offset below,
@@ -159,8 +181,8 @@ struct PartitionLog::Impl {
   };
   std::optional<ScrubTarget> NextToScrub(const View& now) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
-  Status ScrubPiece(const View& now, const ScrubTarget& target, size_t max_bytes, BufferPool& pool)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  Status ScrubPiece(const View& now, const ScrubTarget& target, File& file, size_t max_bytes,
+                    BufferPool& pool) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   void CompareSum(const Segment& segment) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
 
   // ---- partition_log.cc
@@ -224,6 +246,7 @@ struct PartitionLog::Impl {
   Mark mark_ ABSL_GUARDED_BY(sync_mu_);
   // With the turn:
   Offset stale_snapshot = -1;  // of a checkpoint that was overtaken
+  Status beside_error;         // why the last files beside a log were not written, if they were not
   SegmentSums sums;
 
   // ---- readers' and upkeep's

@@ -7,6 +7,7 @@
 #include "base/byte_writer.h"
 #include "base/crc32c.h"
 #include "base/errors.h"
+#include "base/invariant.h"
 #include "base/status_macros.h"
 #include "env/file_util.h"
 #include "log/layout.h"
@@ -44,7 +45,8 @@ SegmentRecord PartitionLog::Impl::ActiveRecord() const {
           .max_timestamp_offset = index_builder->max_timestamp_offset(),
           .sum = written.sum,
           .index = active->index().extent(),
-          .time_index = active->time_index().extent()};
+          .time_index = active->time_index().extent(),
+          .damaged = active->damaged};
 }
 
 Status PartitionLog::Impl::Open(const PartitionRecord* clean_record) {
@@ -74,6 +76,7 @@ StatusOr<std::shared_ptr<PartitionLog::Impl::View>> PartitionLog::Impl::AdoptSeg
     segment->Publish(r.size_bytes, r.end_offset, r.max_timestamp_ms);
     segment->index().Adopt(r.index);
     segment->time_index().Adopt(r.time_index);
+    segment->damaged = r.damaged;
     if (r.base != record.segments.back().base) segment->Close(r);
     opened->segments.push_back(std::move(segment));
   }
@@ -117,26 +120,9 @@ Status PartitionLog::Impl::AdoptRecord(const PartitionRecord& record) {
 }
 
 void PartitionLog::Impl::AdoptMark(const PartitionRecord& record) {
-  const SegmentRecord& last = record.segments.back();
-  const auto now = view();
   const auto old_mark = directory.marks->Find(key);
   MutexLock lock(sync_mu_);
-  mark_ = {.log_start = record.log_start,
-           .segment_base = last.base,
-           .synced_end = last.end_offset,
-           .position = static_cast<uint32_t>(last.size_bytes),
-           .sum = last.sum,
-           // The close took a snapshot at the end, so a scan need not start before it.
-           .checkpoint = {.offset = last.end_offset,
-                          .position = static_cast<uint32_t>(last.size_bytes),
-                          .sum = last.sum,
-                          .max_timestamp_ms = last.max_timestamp_ms,
-                          .max_timestamp_offset = last.max_timestamp_offset,
-                          .index = last.index,
-                          .time_index = last.time_index},
-           .leader_epoch = record.leader_epoch,
-           .epochs_crc = now->epochs_crc,
-           .opener = directory.opener};
+  mark_ = record.MakeMark(directory.opener);
   if (!read_only && old_mark != mark_) directory.marks->Update(key, mark_);
 }
 
@@ -170,14 +156,15 @@ StatusOr<PartitionRecord> PartitionLog::Impl::CloseCleanly() {
     if (mark().checkpoint.offset != log_end.load()) CaptureCheckpoint();
     record.leader_epoch = latest_epoch_seen;
   }
-  TakeTurn();
-  Status status = SyncAll();
-  if (status.ok()) status = PruneEpochs();
-  const Mark synced = mark();
-  if (status.ok() && synced.checkpoint.offset != log_end.load())
-    status = MakeError(ErrorId::kNoSpace, fmt::format("{}: no room for its last snapshot", path));
-  GiveTurn();
-  MILLRACE_RETURN_IF_ERROR(status);
+  {
+    const Turn turn(*this);
+    MILLRACE_RETURN_IF_ERROR(SyncAll());
+    MILLRACE_RETURN_IF_ERROR(PruneEpochs());
+    if (mark().checkpoint.offset != log_end.load()) {
+      MILLRACE_INVARIANT(!beside_error.ok());
+      return Annotate(beside_error, path);
+    }
+  }
   const auto now = view();
   record.log_start = log_start.load();
   record.epochs = now->epochs.entries();
@@ -191,17 +178,13 @@ StatusOr<PartitionRecord> PartitionLog::Impl::CloseCleanly() {
 }
 
 void PartitionLog::Impl::ReleaseIdle() {
-  TakeTurn();
-  {
-    MutexLock lock(append_mu_);
-    // A handle above its synced end would take the error of a failed write-back with it.
-    if (synced_end.load() == log_end.load()) {
-      active_file.reset();
-      for (const auto& segment : view()->segments) segment->ReleaseIdle();
-      sums.Release();
-    }
-  }
-  GiveTurn();
+  const Turn turn(*this);
+  MutexLock lock(append_mu_);
+  // A handle above its synced end would take the error of a failed write-back with it.
+  if (synced_end.load() != log_end.load()) return;
+  active_file.reset();
+  for (const auto& segment : view()->segments) segment->ReleaseIdle();
+  sums.Release();
 }
 
 PartitionLog::PartitionLog(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -215,6 +198,7 @@ StatusOr<AppendResult> PartitionLog::Append(std::span<std::byte> batch,
   return impl_->Append(batch, request, verified);
 }
 Status PartitionLog::SyncTo(Offset offset) { return impl_->SyncTo(offset); }
+StatusOr<bool> PartitionLog::Follow() { return impl_->Follow(); }
 StatusOr<ReadResult> PartitionLog::Read(Offset from, Offset below, size_t max_bytes,
                                         BufferPool& pool) {
   return impl_->Read(from, below, max_bytes, pool);

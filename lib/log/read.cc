@@ -23,12 +23,6 @@ std::string TextOf(const Status& status) {
   return std::string(text.data(), text.size());
 }
 
-Segment* FindSegment(const std::vector<std::shared_ptr<Segment>>& segments, Offset offset) {
-  const auto after = std::ranges::upper_bound(
-      segments, offset, {}, [](const auto& segment) { return segment->base_offset; });
-  return after == segments.begin() ? nullptr : std::prev(after)->get();
-}
-
 const DamagedRange* FindDamage(const std::vector<DamagedRange>& damage, Offset offset) {
   for (const DamagedRange& d : damage) {
     if (offset >= d.first_offset && offset < d.end_offset) return &d;
@@ -68,25 +62,45 @@ Verified VerifyBatches(std::span<const std::byte> bytes, Offset expected, Offset
 
 }  // namespace
 
+std::string Describe(const DamagedRange& d) {
+  const std::string bytes =
+      d.size_bytes == 0 ? ""
+                        : fmt::format("bytes [{}, {}), ", d.position, d.position + d.size_bytes);
+  return fmt::format("{}: {}offsets [{}, {}): {}", d.file, bytes, d.first_offset, d.end_offset,
+                     d.what);
+}
+
+Status UnreadableBatch(const Status& why, const record::BatchHeader& header,
+                       const std::string& where) {
+  if (ErrorIdOf(why) != ErrorId::kCorruptMessage) return Annotate(why, where);
+  return MakeError(ErrorId::kCorruptLog,
+                   fmt::format("{}: offsets [{}, {}): {}; cannot be read", where,
+                               header.base_offset, header.next_offset(), TextOf(why)));
+}
+
 StatusOr<ReadResult> PartitionLog::Impl::Read(Offset from, Offset below, size_t max_bytes,
                                               BufferPool& pool) {
+  // In this order: the view has the segments of [start, end), as both move up.
   const Offset end = std::min(below, log_end.load(std::memory_order_acquire));
+  const auto now = view();
   const Offset start = log_start.load(std::memory_order_acquire);
   if (from < start || from > end) {
     return MakeError(ErrorId::kOffsetOutOfRange,
                      fmt::format("{}: offset {} is not in [{}, {})", path, from, start, end));
   }
   if (from == end) return ReadResult{.next_offset = from};
-  const auto now = view();
-  Segment* segment = FindSegment(now->segments, from);
   if (const DamagedRange* damage = FindDamage(now->damage, from)) return DamageError(*damage);
-  if (segment == nullptr) {
-    return MakeError(ErrorId::kOffsetOutOfRange,
-                     fmt::format("{}: offset {} is no longer there, the log starts at {}", path,
-                                 from, log_start.load()));
+  const auto after = std::ranges::upper_bound(
+      now->segments, from, {}, [](const auto& segment) { return segment->base_offset; });
+  // A disk may have lost what it said it had.
+  if (after == now->segments.begin()) {
+    return MakeError(ErrorId::kCorruptLog,
+                     fmt::format("{}: no file holds offset {}, the first one begins at {}", path,
+                                 from, now->segments.front()->base_offset));
   }
-  auto result = ReadBatches(*now, *segment, from, end, max_bytes, pool);
-  // Retention may have taken the file meanwhile.
+  auto result = ReadBatches(*now, **std::prev(after), {from, end, max_bytes}, pool);
+  // Retention may have taken the file meanwhile; a reader beside the writer learns it only here.
+  if (read_only && absl::IsNotFound(result.status())) Follow().IgnoreError();
   if (!result.ok() && from < log_start.load(std::memory_order_acquire)) {
     return MakeError(ErrorId::kOffsetOutOfRange, fmt::format("{}: offset {} is not in [{}, {})",
                                                              path, from, log_start.load(), end));
@@ -94,16 +108,18 @@ StatusOr<ReadResult> PartitionLog::Impl::Read(Offset from, Offset below, size_t 
   return result;
 }
 
-StatusOr<ReadResult> PartitionLog::Impl::ReadBatches(const View& now, Segment& segment, Offset from,
-                                                     Offset below, size_t max_bytes,
-                                                     BufferPool& pool) {
-  Resumption at;
-  if (const auto hint = TakeHint(from, segment.base_offset); hint.has_value()) {
-    at = {*hint, from};
-  } else {
-    MILLRACE_ASSIGN_OR_RETURN(at, Locate(now, segment, from, pool));
-  }
+StatusOr<ReadResult> PartitionLog::Impl::ReadBatches(const View& now, Segment& segment,
+                                                     const ReadRange& range, BufferPool& pool) {
+  const auto [from, below, max_bytes] = range;
   MILLRACE_ASSIGN_OR_RETURN(const auto file, segment.OpenLog());
+  Resumption at{0, from};
+  if (from != segment.base_offset) {
+    if (const auto hint = TakeHint(from); hint.has_value()) {
+      at.position = *hint;
+    } else {
+      MILLRACE_ASSIGN_OR_RETURN(at, Locate(segment, *file, from, pool));
+    }
+  }
   const uint64_t available = segment.size_bytes() - std::min(segment.size_bytes(), at.position);
   size_t want = std::min<uint64_t>(std::max(max_bytes, kMinReadBytes), available);
   Buffer buffer = pool.Get(want);
@@ -118,8 +134,9 @@ StatusOr<ReadResult> PartitionLog::Impl::ReadBatches(const View& now, Segment& s
         MILLRACE_ASSIGN_OR_RETURN(const auto probed,
                                   ProbeBatch(*file, pool, at.position, at.position + available));
         if (!probed.has_value()) {
-          MILLRACE_ASSIGN_OR_RETURN(const auto damage,
-                                    NoteDamage(segment, at, "a large batch fails its CRC", pool));
+          MILLRACE_ASSIGN_OR_RETURN(
+              const auto damage,
+              NoteDamage(segment, *file, at, "a large batch fails its CRC", pool));
           return DamageError(damage);
         }
       }
@@ -130,7 +147,7 @@ StatusOr<ReadResult> PartitionLog::Impl::ReadBatches(const View& now, Segment& s
   const auto bytes = std::span<const std::byte>(buffer.data(), count);
   Verified good = VerifyBatches(bytes, at.offset, below, now.epochs, max_bytes);
   if (good.bytes > 0) {
-    KeepHint({good.next_offset, segment.base_offset, at.position + good.bytes});
+    KeepHint({good.next_offset, at.position + good.bytes});
     return ReadResult{.buffer = std::move(buffer),
                       .bytes = bytes.first(good.bytes),
                       .next_offset = good.next_offset};
@@ -138,26 +155,27 @@ StatusOr<ReadResult> PartitionLog::Impl::ReadBatches(const View& now, Segment& s
   if (good.bad.ok() && count < want) {
     good.bad = absl::DataLossError("the file is shorter than what was written to it");
   } else if (good.bad.ok()) {
-    // Either `below` lies within the batch, and nothing is readable yet, or its header says so
-    // wrongly.
+    // Either `below` lies within the batch, and nothing is readable yet, or its header is wrong.
     MILLRACE_ASSIGN_OR_RETURN(const auto whole,
                               ProbeBatch(*file, pool, at.position, at.position + available));
-    if (whole.has_value() && whole->next_offset() > below) return ReadResult{.next_offset = from};
+    if (whole.has_value() && whole->next_offset() <= segment.end_offset())
+      return ReadResult{.next_offset = from};
     good.bad = absl::DataLossError(fmt::format("{} bytes hold no whole batch", available));
   }
-  MILLRACE_ASSIGN_OR_RETURN(const auto damage, NoteDamage(segment, at, TextOf(good.bad), pool));
+  MILLRACE_ASSIGN_OR_RETURN(const auto damage,
+                            NoteDamage(segment, *file, at, TextOf(good.bad), pool));
   return DamageError(damage);
 }
 
-StatusOr<Resumption> PartitionLog::Impl::ScanStart(const View& now, Segment& segment, Offset from) {
+StatusOr<Resumption> PartitionLog::Impl::ScanStart(const View& now, Segment& segment, File& file,
+                                                   Offset from) {
   Resumption start{0, segment.base_offset};
   const auto entry = segment.index().Floor(from - segment.base_offset);
   if (entry.ok() && entry->has_value()) {
     // It names the last offset of the batch at its position; what the first one is, the batch says.
     start = {static_cast<uint64_t>(std::max(0, (*entry)->position)), -1};
-    MILLRACE_ASSIGN_OR_RETURN(const auto file, segment.OpenLog());
     std::byte head[record::kHeaderBytes];
-    MILLRACE_ASSIGN_OR_RETURN(const size_t count, file->ReadAt(start.position, head));
+    MILLRACE_ASSIGN_OR_RETURN(const size_t count, file.ReadAt(start.position, head));
     const auto header = record::ParseHeader(std::span(head).first(count));
     if (header.ok() && (*entry)->position >= 0 &&
         header->last_offset() == segment.base_offset + (*entry)->relative_offset &&
@@ -168,7 +186,7 @@ StatusOr<Resumption> PartitionLog::Impl::ScanStart(const View& now, Segment& seg
   const bool good = entry.ok() && start.offset >= 0;
   if (!good && segment.TakeRebuildTurn()) {
     MILLRACE_RETURN_IF_ERROR(RebuildIndexes(segment));
-    return ScanStart(now, segment, from);
+    return ScanStart(now, segment, file, from);
   }
   // An index that cannot be helped: from the front.
   if (!good) start = {0, segment.base_offset};
@@ -180,40 +198,41 @@ StatusOr<Resumption> PartitionLog::Impl::ScanStart(const View& now, Segment& seg
   return start;
 }
 
-StatusOr<Resumption> PartitionLog::Impl::Locate(const View& now, Segment& segment, Offset from,
+StatusOr<Resumption> PartitionLog::Impl::Locate(Segment& segment, File& file, Offset from,
                                                 BufferPool& pool) {
-  if (from == segment.base_offset) return Resumption{0, from};
-  MILLRACE_ASSIGN_OR_RETURN(const Resumption start, ScanStart(now, segment, from));
-  MILLRACE_ASSIGN_OR_RETURN(const auto file, segment.OpenLog());
-  SegmentScanner scanner(*file, pool,
-                         {.position = start.position,
-                          .end = segment.size_bytes(),
-                          .expected = start.offset,
-                          .epochs = &now.epochs,
-                          .check_crc = false,
-                          .buffer_bytes = kMinReadBytes});
-  for (;;) {
-    MILLRACE_ASSIGN_OR_RETURN(const auto outcome, scanner.Next());
-    if (outcome != SegmentScanner::Outcome::kBatch) break;
-    if (scanner.expected() <= from) continue;
-    if (scanner.position() - start.position > kLongScanBytes && segment.closed() &&
-        segment.TakeRebuildTurn()) {
-      MILLRACE_RETURN_IF_ERROR(RebuildIndexes(segment));
-    }
-    return Resumption{scanner.position(), scanner.header().base_offset};
-  }
-  const Resumption at{scanner.next_position(), scanner.expected()};
-  const std::string what =
-      scanner.what().empty() ? "the file is shorter than what was written to it" : scanner.what();
-  MILLRACE_ASSIGN_OR_RETURN(const auto damage, NoteDamage(segment, at, what, pool));
-  if (from < damage.end_offset) return DamageError(damage);
   // Each round knows of one more damaged place, and there are finitely many.
-  return Locate(*view(), segment, from, pool);
+  for (;;) {
+    const auto now = view();
+    MILLRACE_ASSIGN_OR_RETURN(const Resumption start, ScanStart(*now, segment, file, from));
+    SegmentScanner scanner(file, pool,
+                           {.position = start.position,
+                            .end = segment.size_bytes(),
+                            .expected = start.offset,
+                            .epochs = &now->epochs,
+                            .check_crc = false,
+                            .buffer_bytes = kMinReadBytes});
+    auto outcome = SegmentScanner::Outcome::kBatch;
+    do {
+      MILLRACE_ASSIGN_OR_RETURN(outcome, scanner.Next());
+    } while (outcome == SegmentScanner::Outcome::kBatch && scanner.expected() <= from);
+    if (outcome == SegmentScanner::Outcome::kBatch) {
+      const bool far = scanner.position() - start.position > kLongScanBytes;
+      if (far && segment.closed() && segment.TakeRebuildTurn())
+        MILLRACE_RETURN_IF_ERROR(RebuildIndexes(segment));
+      return Resumption{scanner.position(), scanner.header().base_offset};
+    }
+    const std::string what =
+        scanner.what().empty() ? "the file is shorter than what was written to it" : scanner.what();
+    MILLRACE_ASSIGN_OR_RETURN(
+        const auto damage,
+        NoteDamage(segment, file, {scanner.next_position(), scanner.expected()}, what, pool));
+    if (from < damage.end_offset) return DamageError(damage);
+  }
 }
 
-StatusOr<DamagedRange> PartitionLog::Impl::NoteDamage(Segment& segment, const Resumption& at,
-                                                      std::string what, BufferPool& pool) {
-  MILLRACE_ASSIGN_OR_RETURN(const auto file, segment.OpenLog());
+StatusOr<DamagedRange> PartitionLog::Impl::NoteDamage(Segment& segment, File& file,
+                                                      const Resumption& at, std::string what,
+                                                      BufferPool& pool) {
   uint64_t size = segment.size_bytes();
   Offset end = segment.end_offset();
   if (const Tail written = written_tail(); written.segment.get() == &segment) {
@@ -222,13 +241,14 @@ StatusOr<DamagedRange> PartitionLog::Impl::NoteDamage(Segment& segment, const Re
   }
   MILLRACE_ASSIGN_OR_RETURN(
       const Resumption next,
-      FindResumption(*file, pool, segment.index(), segment.base_offset, at, size, end));
+      FindResumption(file, pool, {segment.index(), segment.base_offset}, at, {size, end}));
   DamagedRange damage{.file = segment.path,
                       .position = at.position,
                       .size_bytes = next.position - at.position,
                       .first_offset = at.offset,
                       .end_offset = std::max(next.offset, at.offset + 1),
                       .what = std::move(what)};
+  segment.damaged = true;
   AddDamage(damage);
   return damage;
 }
@@ -245,10 +265,7 @@ void PartitionLog::Impl::AddDamage(const DamagedRange& damage) {
 }
 
 Status PartitionLog::Impl::DamageError(const DamagedRange& d) const {
-  return MakeError(
-      ErrorId::kCorruptLog,
-      fmt::format("{}: bytes [{}, {}) are damaged: {}; offsets [{}, {}) cannot be read", d.file,
-                  d.position, d.position + d.size_bytes, d.what, d.first_offset, d.end_offset));
+  return MakeError(ErrorId::kCorruptLog, fmt::format("{}; cannot be read", Describe(d)));
 }
 
 // Reads the headers of the whole segment. Under the appender's lock, since the appender adds
@@ -281,11 +298,10 @@ Status PartitionLog::Impl::RebuildIndexes(Segment& segment) {
   return absl::OkStatus();
 }
 
-std::optional<uint64_t> PartitionLog::Impl::TakeHint(Offset offset, Offset segment_base) {
-  if (offset == segment_base) return 0;
+std::optional<uint64_t> PartitionLog::Impl::TakeHint(Offset offset) {
   MutexLock lock(hint_mu_);
   for (Hint& hint : hints) {
-    if (hint.offset != offset || hint.segment_base != segment_base) continue;
+    if (hint.offset != offset) continue;
     hint.offset = -1;  // its reader moves on, and leaves a new one
     return hint.position;
   }

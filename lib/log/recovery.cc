@@ -74,7 +74,7 @@ void Recovery::HandleLeftOver(const std::string& file) {
   }
   if (!remove || log_.read_only) return Note(fmt::format("{}: unknown, left alone", file));
   const Status removed = log_.files.RemoveFile(log_.PathOf(file));
-  Note(fmt::format("{}: left over, {}", file, removed.ok() ? "removed" : removed.ToString()));
+  Note(fmt::format("{}: left over, {}", file, removed.ok() ? "removed" : Text(removed)));
 }
 
 Status Recovery::FindSegments(const std::vector<Offset>& bases) {
@@ -115,7 +115,12 @@ void Recovery::ChooseStart() {
     start_base_ = records_.back().end_offset;
     start_ = {.offset = start_base_};
   }
-  if (!mark_.has_value()) return;
+  if (!mark_.has_value()) {
+    if (std::ranges::any_of(found_, [](const Found& f) { return f.file_bytes > 0; }))
+      Note(fmt::format("{}: has no durable mark: all from offset {} on counts as not synced",
+                       log_.path, floor_));
+    return;
+  }
   floor_ = std::max(floor_, mark_->synced_end);
   if (mark_->checkpoint.offset < start_.offset) return;
   start_base_ = mark_->segment_base;
@@ -182,7 +187,7 @@ Status Recovery::ScanUnrecorded(Found& found, Offset next_base) {
                             .expected = at.offset,
                             .epochs = &epochs_});
     auto outcome = Outcome::kBatch;
-    while (outcome == Outcome::kBatch) {
+    for (;;) {
       MILLRACE_ASSIGN_OR_RETURN(outcome, scanner.Next());
       if (outcome != Outcome::kBatch) break;
       builder.Add(scanner.header(), scanner.position());
@@ -191,9 +196,10 @@ Status Recovery::ScanUnrecorded(Found& found, Offset next_base) {
     at = {scanner.next_position(), scanner.expected()};
     if (outcome == Outcome::kEnd && at.offset >= end) break;
     record.damaged = true;
-    MILLRACE_ASSIGN_OR_RETURN(const Resumption next,
-                              FindResumption(*file, log_.directory.scan_pool, segment.index(),
-                                             segment.base_offset, at, found.file_bytes, end));
+    MILLRACE_ASSIGN_OR_RETURN(
+        const Resumption next,
+        FindResumption(*file, log_.directory.scan_pool, {segment.index(), segment.base_offset}, at,
+                       {found.file_bytes, end}));
     damage_.push_back({.file = segment.path,
                        .position = at.position,
                        .size_bytes = next.position - at.position,

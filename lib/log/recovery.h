@@ -55,7 +55,12 @@ class Recovery {
   StatusOr<bool> LeaveSegment(size_t index);
   Status RestoreIndexes(Segment& segment, File& file);
   bool IsTorn(Outcome outcome, size_t index) const;
-  StatusOr<Resumption> ReportDamage(size_t index, const Resumption& at, const std::string& what);
+  void CheckSum(const Segment& segment, uint64_t position);
+  Status CheckAppendable(const record::BatchHeader& header) const;
+  StatusOr<Resumption> ReportDamage(size_t index, File& file, const Resumption& at,
+                                    const std::string& what);
+  StatusOr<Resumption> BehindMark(const Found& found, File& file, const Resumption& damage,
+                                  const Resumption& otherwise);
   void AddGap(Offset to, std::string what);
   Status CutSegment(size_t index, File& file, uint64_t position, const std::string& why);
   Status SetAsideFrom(size_t index);

@@ -54,10 +54,18 @@ StatusOr<bool> Recovery::ScanSegment(size_t index) {
     for (;;) {
       MILLRACE_ASSIGN_OR_RETURN(outcome, scanner.Next());
       if (outcome != Outcome::kBatch) break;
+      if (const Status appendable = CheckAppendable(scanner.header()); !appendable.ok()) {
+        const absl::string_view why = appendable.message();
+        size_ = scanner.position();
+        MILLRACE_RETURN_IF_ERROR(CutSegment(index, *file, size_, {why.data(), why.size()}));
+        return false;
+      }
       builder_->Add(scanner.header(), scanner.position());
       producers_.Update(scanner.header());
       sum_ = ExtendSum(sum_, scanner.head());
       expected_ = scanner.expected();
+      if (mark_.has_value() && expected_ == mark_->synced_end)
+        CheckSum(segment, scanner.next_position());
     }
     size_ = scanner.next_position();
     if (outcome == Outcome::kEnd) break;
@@ -66,11 +74,38 @@ StatusOr<bool> Recovery::ScanSegment(size_t index) {
       return false;
     }
     MILLRACE_ASSIGN_OR_RETURN(const Resumption next,
-                              ReportDamage(index, {size_, expected_}, scanner.what()));
+                              ReportDamage(index, *file, {size_, expected_}, scanner.what()));
     size_ = next.position;
     expected_ = next.offset;
   }
   return true;
+}
+
+// A batch's offset lies outside of its CRC. Where a power cut tears a write within a header, an old
+// batch in the blocks behind it could pass for the one that begins there; an append would have
+// refused it by its sequence.
+Status Recovery::CheckAppendable(const record::BatchHeader& header) const {
+  if (same_boot_ || expected_ < floor_ || !damage_.empty()) return absl::OkStatus();
+  MILLRACE_ASSIGN_OR_RETURN(const auto original, producers_.Check(header));
+  if (!original.has_value()) return absl::OkStatus();
+  return MakeError(ErrorId::kCorruptLog,
+                   fmt::format("the batch repeats the one at offset {}", original->base_offset));
+}
+
+// Every batch up to the mark may be sound and in its place, and yet not be the one that was synced
+// there: a write of the device went astray. Which one it is the sum does not tell.
+void Recovery::CheckSum(const Segment& segment, uint64_t position) {
+  if (segment_damaged_ || (position == mark_->position && sum_ == mark_->sum)) return;
+  damage_.push_back(
+      {.file = segment.path,
+       .position = start_.position,
+       .size_bytes = position - start_.position,
+       .first_offset = start_.offset,
+       .end_offset = expected_,
+       .what = fmt::format("the batches up to byte {} have the sum {:#010x}, synced were those up "
+                           "to byte {}, of {:#010x}",
+                           position, sum_, mark_->position, mark_->sum)});
+  segment_damaged_ = true;
 }
 
 // What lies between this segment and the next one. False when the next ones do not count.
@@ -101,15 +136,14 @@ Status Recovery::RestoreIndexes(Segment& segment, File& file) {
   builder_.emplace(segment, interval_bytes_);
   const bool at_start = segment.base_offset == start_base_ && start_.position > 0;
   if (SeededBug(Bug::kTrustIndexAfterCrash)) {
-    if (const auto info = log_.files.Stat(segment.index().path()); info.ok()) {
-      segment.index().Adopt(
-          {static_cast<uint32_t>(info->size_bytes / OffsetIndexEntry::kBytes), 0});
-      segment.time_index_checked = true;
-      if (const auto time = log_.files.Stat(segment.time_index().path()); time.ok())
-        segment.time_index().Adopt(
-            {static_cast<uint32_t>(time->size_bytes / TimeIndexEntry::kBytes), 0});
-      return absl::OkStatus();
-    }
+    const auto all_of = [&](const std::string& path, size_t entry_bytes) {
+      const uint64_t bytes = log_.files.Stat(path).value_or(FileInfo{}).size_bytes;
+      return IndexExtent{static_cast<uint32_t>(bytes / entry_bytes), 0};
+    };
+    segment.index().Adopt(all_of(segment.index().path(), OffsetIndexEntry::kBytes));
+    segment.time_index().Adopt(all_of(segment.time_index().path(), TimeIndexEntry::kBytes));
+    segment.time_index_checked = true;
+    return absl::OkStatus();
   }
   if (at_start && segment.index().Matches(start_.index) &&
       segment.time_index().Matches(start_.time_index)) {
@@ -138,7 +172,9 @@ Status Recovery::RestoreIndexes(Segment& segment, File& file) {
 }
 
 bool Recovery::IsTorn(Outcome outcome, size_t index) const {
-  if (outcome == Outcome::kZeros && SeededBug(Bug::kZeroTailIsDamage)) return false;
+  if (outcome == Outcome::kZeros) {
+    if (SeededBug(Bug::kZeroTailIsDamage)) return false;
+  }
   if (expected_ < floor_) return SeededBug(Bug::kCorruptionIsTornTail);
   if (SeededBug(Bug::kTornTailIsCorruption)) return false;
   if (log_.read_only || !same_boot_) return true;
@@ -148,14 +184,16 @@ bool Recovery::IsTorn(Outcome outcome, size_t index) const {
   return outcome == Outcome::kIncomplete && nothing_follows;
 }
 
-StatusOr<Resumption> Recovery::ReportDamage(size_t index, const Resumption& at,
+StatusOr<Resumption> Recovery::ReportDamage(size_t index, File& file, const Resumption& at,
                                             const std::string& what) {
   Found& found = found_[index];
-  MILLRACE_ASSIGN_OR_RETURN(const auto file, found.segment->OpenLog());
-  MILLRACE_ASSIGN_OR_RETURN(
-      Resumption next,
-      FindResumption(*file, log_.directory.scan_pool, found.segment->index(),
-                     found.segment->base_offset, at, found.file_bytes, NextBase(index)));
+  MILLRACE_ASSIGN_OR_RETURN(Resumption next,
+                            FindResumption(file, log_.directory.scan_pool,
+                                           {found.segment->index(), found.segment->base_offset}, at,
+                                           {found.file_bytes, NextBase(index)}));
+  if (next.position >= found.file_bytes) {
+    MILLRACE_ASSIGN_OR_RETURN(next, BehindMark(found, file, at, next));
+  }
   if (next.position >= found.file_bytes && NextBase(index) < 0) {
     // After a power cut nothing above the floor was promised to anybody.
     next.offset = same_boot_ ? std::max(next.offset, floor_) : floor_;
@@ -168,7 +206,23 @@ StatusOr<Resumption> Recovery::ReportDamage(size_t index, const Resumption& at,
                      .end_offset = next.offset,
                      .what = what});
   segment_damaged_ = true;
+  builder_->ForceEntry();
   return next;
+}
+
+// Where neither the damaged batch nor the index says where the next one begins, the mark may: a
+// sync ended there.
+StatusOr<Resumption> Recovery::BehindMark(const Found& found, File& file, const Resumption& damage,
+                                          const Resumption& otherwise) {
+  if (!mark_.has_value() || found.segment->base_offset != mark_->segment_base ||
+      damage.position >= mark_->position)
+    return otherwise;
+  const Resumption behind{mark_->position, mark_->synced_end};
+  if (behind.position == found.file_bytes) return behind;
+  MILLRACE_ASSIGN_OR_RETURN(const auto batch, ProbeBatch(file, log_.directory.scan_pool,
+                                                         mark_->position, found.file_bytes));
+  const bool sound = batch.has_value() && batch->base_offset == behind.offset;
+  return sound ? behind : otherwise;
 }
 
 // Offsets that no file holds.
@@ -204,11 +258,11 @@ Status Recovery::CopyTail(const Found& found, File& file, uint64_t position) {
   const std::string copy = log_.PathOf(
       OffsetFileName(found.segment->base_offset, fmt::format(".{}{}", position, kCutSuffix)));
   log_.report.cut_file = copy;
-  const Status kept = log_.gate.ReplaceFile(copy, bytes);
+  Status kept = log_.gate.ReplaceFile(copy, bytes);
   if (kept.ok() || !log_.gate.failed().ok()) return kept;
   // On a full disk the copy is not worth refusing to open.
   log_.report.cut_file.clear();
-  Note(fmt::format("{}: not kept: {}", copy, kept.ToString()));
+  Note(fmt::format("{}: not kept: {}", copy, Text(kept)));
   return absl::OkStatus();
 }
 
@@ -278,7 +332,7 @@ Status Recovery::ChooseActive() {
   if (have_open) CloseScanned(*found_.back().segment);
   auto segment = std::make_shared<Segment>(log_.files, log_.path, expected_, log_.read_only);
   if (!log_.read_only) {
-    MILLRACE_RETURN_IF_ERROR(segment->CreateLog());
+    MILLRACE_RETURN_IF_ERROR(segment->CreateLog().status());
     MILLRACE_RETURN_IF_ERROR(log_.gate.SyncDir(log_.path));
   }
   builder_.emplace(*segment, interval_bytes_);

@@ -42,7 +42,8 @@ Status Recovery::LoadEpochs() {
 bool Recovery::FileIsKnown(const EpochCache& epochs, std::string_view text) const {
   if (!mark_.has_value() || Crc32c(AsBytes(text)) == mark_->epochs_crc) return true;
   auto older = epochs.entries();
-  while (!older.empty() && older.back().epoch > mark_->leader_epoch) {
+  while (!older.empty() && older.back().epoch > mark_->leader_epoch &&
+         older.back().start_offset >= mark_->synced_end) {
     older.pop_back();
     if (older.empty()) return mark_->leader_epoch < 0;
     if (Crc32c(AsBytes(EpochCache(older).Format())) == mark_->epochs_crc) return true;
@@ -96,7 +97,7 @@ Status Recovery::LoadProducers() {
     }
     auto state = ReadSnapshot(*at);
     if (!state.ok()) {
-      Note(fmt::format("snapshot at offset {}: {}", *at, state.status().ToString()));
+      Note(fmt::format("snapshot at offset {}: {}", *at, Text(state.status())));
       continue;
     }
     producers_ = *std::move(state);
@@ -199,18 +200,17 @@ Status Recovery::HandOver() {
     log_.mark_ = begin;
   }
   if (log_.read_only) return absl::OkStatus();
-  if (size_ - scanned_from >= kCheckpointBytes) {
+  {
     MutexLock lock(log_.append_mu_);
-    log_.CaptureCheckpoint();
+    if (size_ - scanned_from >= log_.config.checkpoint_bytes) log_.CaptureCheckpoint();
   }
   MILLRACE_KILL_POINT(kRecovered);
   // A mark speaks of files whose names are durable too; a killed process may not have seen to that.
   MILLRACE_RETURN_IF_ERROR(log_.gate.SyncDir(log_.path));
-  log_.TakeTurn();
-  const Status status = log_.SyncAll();
-  if (status.ok()) log_.MoveSyncedEnd(log_.mark());  // also where nothing was left to sync
-  log_.GiveTurn();
-  return status;
+  const PartitionLog::Impl::Turn turn(log_);
+  MILLRACE_RETURN_IF_ERROR(log_.SyncAll());
+  log_.MoveSyncedEnd(log_.mark());  // also where nothing was left to sync
+  return absl::OkStatus();
 }
 
 }  // namespace millrace::log

@@ -32,6 +32,10 @@ Status PartitionLog::Impl::DeleteRecordsBefore(Offset offset, Offset high_waterm
                                  path, start, high_watermark, offset));
   }
   MutexLock lock(upkeep_mu_);
+  // The log start is durable at once, whatever the policy; so must be what it speaks of. Else a
+  // power cut could leave a log that ends below its start, and less of the last file than of the
+  // next.
+  MILLRACE_RETURN_IF_ERROR(SyncTo(offset));
   return MoveLogStart(offset).status();
 }
 
@@ -39,26 +43,17 @@ StatusOr<uint64_t> PartitionLog::Impl::MoveLogStart(Offset offset) {
   if (offset <= log_start.load()) return uint64_t{0};
   // What lies below is gone for good once this is answered; so the start must be durable before it
   // shows, and before any file goes.
-  TakeTurn();
+  const Turn turn(*this);
   Mark next = mark();
   next.log_start = offset;
   MoveSyncedEnd(next);
-  Status status = absl::OkStatus();
-  if (!SeededBug(Bug::kRetentionBeforeMark)) status = directory.marks->Write();
-  uint64_t removed = 0;
-  if (status.ok()) {
-    MILLRACE_KILL_POINT(kLogStartMarked);
-    log_start.store(offset, std::memory_order_release);
-    ChangeView([&](View& v) {
-      std::erase_if(v.damage, [&](const DamagedRange& d) { return d.end_offset <= offset; });
-    });
-    auto below = RemoveSegmentsBelow(offset);
-    status = below.status();
-    if (below.ok()) removed = *below;
-  }
-  GiveTurn();
-  MILLRACE_RETURN_IF_ERROR(status);
-  return removed;
+  if (!SeededBug(Bug::kRetentionBeforeMark)) MILLRACE_RETURN_IF_ERROR(directory.marks->Write());
+  MILLRACE_KILL_POINT(kLogStartMarked);
+  log_start.store(offset, std::memory_order_release);
+  ChangeView([&](View& v) {
+    std::erase_if(v.damage, [&](const DamagedRange& d) { return d.end_offset <= offset; });
+  });
+  return RemoveSegmentsBelow(offset);
 }
 
 StatusOr<uint64_t> PartitionLog::Impl::RemoveSegmentsBelow(Offset offset) {
@@ -78,21 +73,23 @@ StatusOr<uint64_t> PartitionLog::Impl::RemoveSegmentsBelow(Offset offset) {
     delay = config.file_delete_delay;
   }
   uint64_t removed = 0;
+  // They are out of the log, whatever becomes of their files: the next opening finds leftovers.
+  for (const auto& segment : gone) removed += segment->size_bytes();
+  size_bytes.fetch_sub(removed, std::memory_order_relaxed);
+  directory.total_bytes.fetch_sub(removed, std::memory_order_relaxed);
   for (const auto& segment : gone) {
     MILLRACE_RETURN_IF_ERROR(delay <= absl::ZeroDuration()
                                  ? RemoveSegmentFiles(*segment)
                                  : DelayRemoval(*segment, directory.clock.Now() + delay));
-    removed += segment->size_bytes();
   }
-  size_bytes.fetch_sub(removed, std::memory_order_relaxed);
-  directory.total_bytes.fetch_sub(removed, std::memory_order_relaxed);
   if (gone.empty()) return removed;
   const auto now = view();
   if (sums.entry_count() > now->segments.size() + kStaleSums) {
     std::vector<SegmentRecord> records;
     for (const auto& segment : now->segments) {
       const auto record = segment->record();
-      if (record.has_value() && record->end_offset <= synced_end.load()) records.push_back(*record);
+      // Not of those whose other files still wait for room.
+      if (record.has_value() && record->end_offset <= finished) records.push_back(*record);
     }
     MILLRACE_RETURN_IF_ERROR(sums.Rewrite(gate, records));
   }
@@ -170,10 +167,10 @@ StatusOr<uint64_t> PartitionLog::Impl::ApplyRetention(absl::Time now, Offset hig
     if (active->end_offset() == keep && active->size_bytes() > 0)
       MILLRACE_RETURN_IF_ERROR(RollLocked());
   }
-  TakeTurn();
-  const Status finished = SyncAll();
-  GiveTurn();
-  MILLRACE_RETURN_IF_ERROR(finished);
+  {
+    const Turn turn(*this);
+    MILLRACE_RETURN_IF_ERROR(SyncAll());
+  }
   return MoveLogStart(keep);
 }
 
@@ -197,10 +194,8 @@ Status PartitionLog::Impl::Roll() {
     if (active->size_bytes() == 0) return absl::OkStatus();
     MILLRACE_RETURN_IF_ERROR(RollLocked());
   }
-  TakeTurn();
-  const Status status = SyncAll();
-  GiveTurn();
-  return status;
+  const Turn turn(*this);
+  return SyncAll();
 }
 
 }  // namespace millrace::log

@@ -38,13 +38,14 @@ StatusOr<bool> PartitionLog::Impl::Scrub(size_t max_bytes, BufferPool& pool) {
   Segment& segment = *target->segment;
   if (segment.base_offset != scrub.segment_base)
     scrub = {.segment_base = segment.base_offset, .at = {0, segment.base_offset}};
-  MILLRACE_RETURN_IF_ERROR(ScrubPiece(*now, *target, max_bytes, pool));
+  MILLRACE_ASSIGN_OR_RETURN(const auto file, segment.OpenLog());
+  MILLRACE_RETURN_IF_ERROR(ScrubPiece(*now, *target, *file, max_bytes, pool));
   if (scrub.at.position < target->end) return false;
   if (segment.closed()) {
     if (scrub.at.offset < segment.end_offset())
-      MILLRACE_RETURN_IF_ERROR(
-          NoteDamage(segment, scrub.at, "it holds fewer records than it was closed with", pool)
-              .status());
+      MILLRACE_RETURN_IF_ERROR(NoteDamage(segment, *file, scrub.at,
+                                          "it holds fewer records than it was closed with", pool)
+                                   .status());
     CompareSum(segment);
   }
   scrub = {.segment_base = std::max(segment.end_offset(), segment.base_offset + 1)};
@@ -52,11 +53,10 @@ StatusOr<bool> PartitionLog::Impl::Scrub(size_t max_bytes, BufferPool& pool) {
 }
 
 // Reads on at scrub.at, up to `max_bytes` or the first damage.
-Status PartitionLog::Impl::ScrubPiece(const View& now, const ScrubTarget& target, size_t max_bytes,
-                                      BufferPool& pool) {
-  MILLRACE_ASSIGN_OR_RETURN(const auto file, target.segment->OpenLog());
-  MILLRACE_RETURN_IF_ERROR(file->DropCache());
-  SegmentScanner scanner(*file, pool,
+Status PartitionLog::Impl::ScrubPiece(const View& now, const ScrubTarget& target, File& file,
+                                      size_t max_bytes, BufferPool& pool) {
+  MILLRACE_RETURN_IF_ERROR(file.DropCache());
+  SegmentScanner scanner(file, pool,
                          {.position = scrub.at.position,
                           .end = target.end,
                           .expected = scrub.at.offset,
@@ -74,18 +74,16 @@ Status PartitionLog::Impl::ScrubPiece(const View& now, const ScrubTarget& target
   std::string what =
       scanner.what().empty() ? "the file is shorter than what was written to it" : scanner.what();
   MILLRACE_ASSIGN_OR_RETURN(const auto damage,
-                            NoteDamage(*target.segment, scrub.at, std::move(what), pool));
+                            NoteDamage(*target.segment, file, scrub.at, std::move(what), pool));
   scrub.at = {damage.position + damage.size_bytes, damage.end_offset};
   return absl::OkStatus();
 }
 
 // What every batch proves of itself, the sum proves of the segment: that it is this one, whole.
 void PartitionLog::Impl::CompareSum(const Segment& segment) {
+  if (SeededBug(Bug::kScrubIgnoresSum)) return;
   const auto record = segment.record();
-  if (!record.has_value() || record->damaged || scrub.damaged || record->sum == scrub.sum ||
-      SeededBug(Bug::kScrubIgnoresSum)) {
-    return;
-  }
+  if (record->damaged || scrub.damaged || record->sum == scrub.sum) return;
   AddDamage({.file = segment.path,
              .position = 0,
              .size_bytes = segment.size_bytes(),

@@ -33,7 +33,7 @@ StatusOr<std::shared_ptr<File>> Segment::OpenLog() {
   return file_;
 }
 
-Status Segment::CreateLog() {
+StatusOr<std::shared_ptr<File>> Segment::CreateLog() {
   MutexLock lock(mu_);
   auto file = files_.Open(path, OpenMode::kCreateNew);
   if (absl::IsAlreadyExists(file.status())) {
@@ -46,7 +46,7 @@ Status Segment::CreateLog() {
   if (!file.ok()) return file.status();
   file_ = *std::move(file);
   used_.store(true, std::memory_order_relaxed);
-  return absl::OkStatus();
+  return file_;
 }
 
 void Segment::Close(const SegmentRecord& record) {

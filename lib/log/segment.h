@@ -34,7 +34,7 @@ class Segment {
   // The open log file; opened by the first call. not_found when it is gone.
   StatusOr<std::shared_ptr<File>> OpenLog();
   // Creates the file; empty leftovers are taken, and files with contents are set aside as `.cut`.
-  Status CreateLog();
+  StatusOr<std::shared_ptr<File>> CreateLog();
 
   // Set when nothing is appended any more. Until then the record of the segment is not known.
   void Close(const SegmentRecord& record);
@@ -48,6 +48,9 @@ class Segment {
   // Whether the time index has been compared with its CRC (the offset index proves itself at each
   // use).
   std::atomic<bool> time_index_checked{false};
+  // Part of it cannot be read. What is appended goes into a new one: behind damage that nobody
+  // remembers after the next opening it might not be found.
+  std::atomic<bool> damaged{false};
 
   // Closes files that were not used since the last call.
   void ReleaseIdle();
@@ -85,6 +88,8 @@ class IndexBuilder {
   }
 
   void Add(const record::BatchHeader& header, uint64_t position);
+  // The next batch gets an entry, since none before it says where it begins.
+  void ForceEntry() { bytes_since_entry_ = interval_bytes_ + 1; }
   // The last entry of the time index, for a segment that gets no more batches.
   void Finish();
 

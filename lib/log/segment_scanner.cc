@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/crc32c.h"
+#include "base/endian.h"
 #include "base/errors.h"
 #include "base/seeded_bug.h"
 #include "base/status_macros.h"
@@ -25,11 +26,18 @@ bool AllZero(std::span<const std::byte> bytes) {
 }  // namespace
 
 Status CheckPlace(const record::BatchHeader& header, Offset expected, const EpochCache* epochs) {
-  if (expected >= 0 && header.base_offset != expected && !SeededBug(Bug::kNoContinuityCheck)) {
+  if (header.record_count != int64_t{header.last_offset_delta} + 1) {
+    return MakeError(ErrorId::kCorruptMessage,
+                     fmt::format("record count {} with a last offset delta of {}",
+                                 header.record_count, header.last_offset_delta));
+  }
+  if (SeededBug(Bug::kNoContinuityCheck)) expected = -1;
+  if (expected >= 0 && header.base_offset != expected) {
     return MakeError(ErrorId::kCorruptMessage,
                      fmt::format("base offset {} where {} must be", header.base_offset, expected));
   }
-  if (epochs == nullptr || SeededBug(Bug::kNoEpochCheck)) return absl::OkStatus();
+  if (SeededBug(Bug::kNoEpochCheck)) return absl::OkStatus();
+  if (epochs == nullptr) return absl::OkStatus();
   const int32_t epoch = epochs->EpochAt(header.base_offset);
   if (header.leader_epoch == epoch) return absl::OkStatus();
   return MakeError(
@@ -71,18 +79,20 @@ StatusOr<SegmentScanner::Outcome> SegmentScanner::Next() {
   if (position_ >= options_.end) return Outcome::kEnd;
   MILLRACE_ASSIGN_OR_RETURN(const auto head, Peek(position_, record::kHeaderBytes));
   if (head.empty()) return Outcome::kEnd;
-  if (AllZero(head.first(std::min<size_t>(head.size(), record::kLogOverheadBytes + 5)))) {
+  // The buffer holds something else once it has looked beyond.
+  const size_t head_bytes = head.size();
+  std::memcpy(head_, head.data(), head_bytes);
+  if (AllZero(head.first(std::min<size_t>(head_bytes, record::kLogOverheadBytes + 5)))) {
     MILLRACE_ASSIGN_OR_RETURN(const bool zeros, OnlyZeros());
     if (zeros) return Stop(Outcome::kZeros, "zeros up to the end of the file");
   }
-  if (head.size() < record::kHeaderBytes) {
+  if (head_bytes < record::kHeaderBytes) {
     return Stop(Outcome::kIncomplete,
-                fmt::format("the file ends after {} bytes of a batch header", head.size()));
+                fmt::format("the file ends after {} bytes of a batch header", head_bytes));
   }
-  auto header = record::ParseHeader(head);
+  auto header = record::ParseHeader(head_);
   if (!header.ok()) return Stop(Outcome::kBad, TextOf(header.status()));
   header_ = *header;
-  std::memcpy(head_, head.data(), record::kHeaderBytes);
   if (Status place = CheckPlace(header_, expected_, nullptr); !place.ok())
     return Stop(Outcome::kBad, TextOf(place));
   // Before the epoch: the file that tells the epochs may be older than a batch that was just being
@@ -141,13 +151,19 @@ namespace {
 
 // The damaged batch's own header may still say where the next batch is.
 StatusOr<std::optional<Resumption>> ByItsLength(File& file, BufferPool& pool,
-                                                const Resumption& damage, uint64_t end,
-                                                Offset known_end) {
+                                                const Resumption& damage,
+                                                const Resumption& segment_end) {
+  const auto [end, known_end] = segment_end;
   std::byte head[record::kHeaderBytes];
   MILLRACE_ASSIGN_OR_RETURN(const size_t count, file.ReadAt(damage.position, head));
-  const auto header = record::ParseHeader(std::span(head).first(count));
-  if (!header.ok() || header->size_bytes() > end - damage.position) return std::nullopt;
-  const uint64_t next = damage.position + header->size_bytes();
+  if (count < record::kHeaderBytes) return std::nullopt;
+  // Whatever else is wrong with the header: its length counts if what it leads to does.
+  const int64_t size = int64_t{LoadBigEndian<int32_t>(head + record::kBatchLengthAt)} +
+                       int64_t{record::kLogOverheadBytes};
+  const int64_t last_offset_delta = LoadBigEndian<int32_t>(head + record::kLastOffsetDeltaAt);
+  if (size < int64_t{record::kHeaderBytes} || size > static_cast<int64_t>(end - damage.position))
+    return std::nullopt;
+  const uint64_t next = damage.position + static_cast<uint64_t>(size);
   if (next == end) {
     if (known_end < 0) return std::nullopt;  // how many records it held is as damaged as the rest
     return Resumption{end, std::max(known_end, damage.offset)};
@@ -157,7 +173,7 @@ StatusOr<std::optional<Resumption>> ByItsLength(File& file, BufferPool& pool,
   if (known_end >= 0 && after->next_offset() > known_end) return std::nullopt;
   // The base offset lies outside of the batch's CRC: something else has to agree with it.
   const Resumption found{next, after->base_offset};
-  if (after->base_offset == damage.offset + header->last_offset_delta + 1) return found;
+  if (after->base_offset == damage.offset + last_offset_delta + 1) return found;
   const uint64_t second = next + after->size_bytes();
   if (second == end) return after->next_offset() == known_end ? std::optional(found) : std::nullopt;
   MILLRACE_ASSIGN_OR_RETURN(const auto follower, ProbeBatch(file, pool, second, end));
@@ -167,28 +183,28 @@ StatusOr<std::optional<Resumption>> ByItsLength(File& file, BufferPool& pool,
 
 }  // namespace
 
-StatusOr<Resumption> FindResumption(File& file, BufferPool& pool, OffsetIndex& index, Offset base,
-                                    const Resumption& damage, uint64_t end, Offset known_end) {
-  MILLRACE_ASSIGN_OR_RETURN(const auto by_length, ByItsLength(file, pool, damage, end, known_end));
+StatusOr<Resumption> FindResumption(File& file, BufferPool& pool, const BasedIndex& entries,
+                                    const Resumption& damage, const Resumption& end) {
+  MILLRACE_ASSIGN_OR_RETURN(const auto by_length, ByItsLength(file, pool, damage, end));
   if (by_length.has_value()) return *by_length;
-  int64_t key = damage.offset - base - 1;
+  int64_t key = damage.offset - entries.base - 1;
   for (;;) {
-    const auto entry = index.Above(key);
+    const auto entry = entries.index.Above(key);
     if (!entry.ok() || !entry->has_value()) break;
     if ((*entry)->key() <= key) break;  // an index that does not ascend
     key = (*entry)->key();
     const auto position = static_cast<uint64_t>((*entry)->position);
     if ((*entry)->position < 0 || position <= damage.position) continue;
-    MILLRACE_ASSIGN_OR_RETURN(const auto batch, ProbeBatch(file, pool, position, end));
-    if (batch.has_value() && batch->last_offset() == base + key &&
+    MILLRACE_ASSIGN_OR_RETURN(const auto batch, ProbeBatch(file, pool, position, end.position));
+    if (batch.has_value() && batch->last_offset() == entries.base + key &&
         batch->base_offset > damage.offset) {
       return Resumption{position, batch->base_offset};
     }
   }
-  if (known_end >= 0) return Resumption{end, std::max(known_end, damage.offset)};
+  if (end.offset >= 0) return Resumption{end.position, std::max(end.offset, damage.offset)};
   // A record takes more than one byte.
-  return Resumption{
-      end, damage.offset + std::max<Offset>(1, static_cast<Offset>(end - damage.position))};
+  const auto most = static_cast<Offset>(end.position - damage.position);
+  return Resumption{end.position, damage.offset + std::max<Offset>(1, most)};
 }
 
 }  // namespace millrace::log

@@ -15,7 +15,8 @@ namespace millrace::log {
 
 // Whether the batch may stand at `expected` in a log of these epochs: base offset and leader epoch
 // lie outside of the batch's CRC, so they are compared with what the place demands. `expected` < 0
-// takes any offset, a null `epochs` any epoch. The error says what is wrong.
+// takes any offset, a null `epochs` any epoch. Nor has a batch fewer records than offsets, since no
+// log is compacted. The error says what is wrong.
 Status CheckPlace(const record::BatchHeader& header, Offset expected, const EpochCache* epochs);
 
 // Walks the batches of a segment file and checks each: structure, place, CRC. Memory is one buffer
@@ -81,11 +82,16 @@ struct Resumption {
   uint64_t position = 0;
   Offset offset = -1;
 };
-// `end`: the size of the segment. `known_end`: the offset at which the segment ends; -1 when that
-// is not known, and then the worst is assumed of the damage: no offset that it may have held is
-// given out again. Only places that the log itself made are tried (the batch's own length, the
-// index), never bytes that merely look like a batch, since a record may hold such.
-StatusOr<Resumption> FindResumption(File& file, BufferPool& pool, OffsetIndex& index, Offset base,
-                                    const Resumption& damage, uint64_t end, Offset known_end);
+// The index of a segment that begins at `base`.
+struct BasedIndex {
+  OffsetIndex& index;
+  Offset base;
+};
+// `end`: where the segment ends; its offset is -1 when it is not known, and then the worst is
+// assumed of the damage: no offset that it may have held is given out again. Only places that the
+// log itself made are tried (the batch's own length, the index), never bytes that merely look like
+// a batch, since a record may hold such.
+StatusOr<Resumption> FindResumption(File& file, BufferPool& pool, const BasedIndex& entries,
+                                    const Resumption& damage, const Resumption& end);
 
 }  // namespace millrace::log

@@ -50,14 +50,11 @@ SegmentRecord SegmentRecord::Load(ByteReader& in) {
 }
 
 StatusOr<std::vector<SegmentRecord>> SegmentSums::Load() {
-  loaded_ = true;
-  entry_count_ = 0;
   const auto bytes = ReadWholeFile(files_, path_, kMaxFileBytes);
-  if (absl::IsNotFound(bytes.status())) return std::vector<SegmentRecord>{};
-  if (!bytes.ok()) return bytes.status();
-  entry_count_ = bytes->size() / kEntryBytes;
+  if (!bytes.ok() && !absl::IsNotFound(bytes.status())) return bytes.status();
+  const size_t count = bytes.ok() ? bytes->size() / kEntryBytes : 0;
   std::map<Offset, SegmentRecord> by_base;
-  for (size_t i = 0; i < entry_count_; ++i) {
+  for (size_t i = 0; i < count; ++i) {
     const std::span<const std::byte> entry(bytes->data() + i * kEntryBytes, kEntryBytes);
     ByteReader in(entry);
     const SegmentRecord record = SegmentRecord::Load(in);
@@ -67,6 +64,9 @@ StatusOr<std::vector<SegmentRecord>> SegmentSums::Load() {
   }
   std::vector<SegmentRecord> records;
   for (const auto& [base, record] : by_base) records.push_back(record);
+  // Only now: else the next entry would be written over the first.
+  entry_count_ = count;
+  loaded_ = true;
   return records;
 }
 

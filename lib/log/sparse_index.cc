@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 
 #include <fmt/format.h>
 
@@ -49,15 +50,25 @@ bool SparseIndex<Entry>::LearnLastKey() {
 }
 
 template <typename Entry>
-void SparseIndex<Entry>::Add(const Entry& entry) {
+void SparseIndex<Entry>::Add(const Entry& entry) noexcept {
   MutexLock lock(mu_);
+  try {
+    AddLocked(entry);
+  } catch (const std::bad_alloc&) {
+    // A sparser index; what it has is consistent at each step.
+  }
+}
+
+template <typename Entry>
+void SparseIndex<Entry>::AddLocked(const Entry& entry) {
   if (waiting_.size() >= kMaxWaiting || !LearnLastKey()) return;
   if (last_key_.has_value() && entry.key() <= *last_key_) return;
   std::array<std::byte, Entry::kBytes> bytes;
   entry.Store(bytes.data());
+  waiting_.push_back(entry);
+  entries_.fetch_add(1, std::memory_order_relaxed);
   crc_ = Crc32c(bytes, crc_);
   last_key_ = entry.key();
-  waiting_.push_back(entry);
   if (waiting_.size() % kFlushEntries == 0) FlushLocked().IgnoreError();  // they go on waiting
 }
 
@@ -148,14 +159,12 @@ Status SparseIndex<Entry>::FlushLocked() {
   MILLRACE_ASSIGN_OR_RETURN(const auto file, OpenFile(OpenMode::kCreate));
   if (!trimmed_) {
     MILLRACE_RETURN_IF_ERROR(file->Truncate(uint64_t{in_file_} * Entry::kBytes));
-    trimmed_ = true;
   }
+  trimmed_ = false;  // whatever becomes of the write
   std::vector<std::byte> bytes(waiting_.size() * Entry::kBytes);
   for (size_t i = 0; i < waiting_.size(); ++i) waiting_[i].Store(bytes.data() + i * Entry::kBytes);
-  if (Status written = file->WriteAt(uint64_t{in_file_} * Entry::kBytes, bytes); !written.ok()) {
-    trimmed_ = false;
-    return written;
-  }
+  MILLRACE_RETURN_IF_ERROR(file->WriteAt(uint64_t{in_file_} * Entry::kBytes, bytes));
+  trimmed_ = true;
   in_file_ += static_cast<uint32_t>(waiting_.size());
   file_crc_ = crc_;
   waiting_.clear();
@@ -185,13 +194,13 @@ void SparseIndex<Entry>::Adopt(IndexExtent extent) {
   waiting_.clear();
   last_key_.reset();
   in_file_ = extent.entries;
+  entries_.store(extent.entries, std::memory_order_relaxed);
   crc_ = file_crc_ = extent.crc;
   trimmed_ = false;
 }
 
 template <typename Entry>
 bool SparseIndex<Entry>::Matches(IndexExtent extent) {
-  if (extent.entries == IndexExtent::kUnknown) return false;
   if (extent.entries == 0) return extent.crc == 0;
   const auto file = files_.Open(path_, OpenMode::kRead);
   if (!file.ok()) return false;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -49,7 +50,6 @@ struct TimeIndexEntry {
 
 // How much of an index is known to be good: its first entries, and the CRC-32C of their bytes.
 struct IndexExtent {
-  static constexpr uint32_t kUnknown = UINT32_MAX;  // of `entries`: nothing is known, build it anew
   uint32_t entries = 0;
   uint32_t crc = 0;
   bool operator==(const IndexExtent&) const = default;
@@ -65,14 +65,15 @@ class SparseIndex {
   // Borrows `files`. The file is opened when it is first needed, and created by the first flush.
   SparseIndex(FileSystem& files, std::string path, bool read_only);
 
-  // Adds an entry; ignored unless its key is above the last one's.
-  void Add(const Entry& entry);
+  // Adds an entry; ignored unless its key is above the last one's, and where memory has run out.
+  void Add(const Entry& entry) noexcept;
   // The last entry with a key at or below `key`; nullopt when there is none.
   StatusOr<std::optional<Entry>> Floor(int64_t key);
   // The first entry with a key above `key`.
   StatusOr<std::optional<Entry>> Above(int64_t key);
 
   IndexExtent extent() const;
+  uint32_t entries() const { return entries_.load(std::memory_order_relaxed); }
   // Writes what waits in memory and cuts the file to its entries.
   Status Flush();
   Status Sync(SyncGate& gate);
@@ -95,6 +96,7 @@ class SparseIndex {
   };
   StatusOr<std::shared_ptr<File>> OpenFile(OpenMode mode) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Status FlushLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void AddLocked(const Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool LearnLastKey() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // How many of the file's entries have a key at or below `key`.
   static StatusOr<uint32_t> CountUpTo(const View& view, int64_t key);
@@ -103,6 +105,7 @@ class SparseIndex {
   FileSystem& files_;
   const std::string path_;
   const bool read_only_;
+  std::atomic<uint32_t> entries_{0};  // extent().entries, for the appender, which asks each time
   mutable Mutex mu_;
   std::shared_ptr<File> file_ ABSL_GUARDED_BY(mu_);
   std::vector<Entry> waiting_ ABSL_GUARDED_BY(mu_);

@@ -11,19 +11,19 @@
 namespace millrace::log {
 
 Status PartitionLog::Impl::SyncTo(Offset offset) {
-  if (read_only || SeededBug(Bug::kAckBeforeSync)) return absl::OkStatus();
+  if (SeededBug(Bug::kAckBeforeSync)) return absl::OkStatus();
+  if (read_only) return absl::OkStatus();
   offset = std::min(offset, log_end.load(std::memory_order_acquire));
   {
     MutexLock lock(sync_mu_);
-    while (turn_taken && synced_end.load(std::memory_order_acquire) < offset && gate.failed().ok())
+    while (turn_taken && synced_end.load(std::memory_order_acquire) < offset)
       turn_changed.Wait(sync_mu_);
     MILLRACE_RETURN_IF_ERROR(gate.failed());
     if (synced_end.load(std::memory_order_acquire) >= offset) return absl::OkStatus();
     turn_taken = true;
   }
-  const Status status = SyncAll();
-  GiveTurn();
-  MILLRACE_RETURN_IF_ERROR(status);
+  const Turn turn(*this, std::adopt_lock);
+  MILLRACE_RETURN_IF_ERROR(SyncAll());
   return gate.failed();
 }
 
@@ -64,6 +64,7 @@ Status PartitionLog::Impl::SyncAll() {
     MILLRACE_KILL_POINT(kSegmentSynced);
     const Status status = waiting == 0 ? FinishSegment(*full) : absl::OkStatus();
     if (waiting > 0 || gate.IsLackOfRoom(status)) {
+      if (!status.ok()) beside_error = status;
       ++waiting;
       continue;
     }
@@ -79,10 +80,14 @@ Status PartitionLog::Impl::SyncAll() {
   return finished_some ? directory.marks->Write() : absl::OkStatus();
 }
 
+Status PartitionLog::Impl::SyncLog(Segment& segment) {
+  MILLRACE_ASSIGN_OR_RETURN(const auto file, segment.OpenLog());
+  return gate.Sync(*file);
+}
+
 Status PartitionLog::Impl::SyncClosedLog(const Closing& full, bool is_first) {
   if (SeededBug(Bug::kBoundaryBeforeSync)) return absl::OkStatus();
-  MILLRACE_ASSIGN_OR_RETURN(const auto file, full.segment->OpenLog());
-  MILLRACE_RETURN_IF_ERROR(gate.Sync(*file));
+  MILLRACE_RETURN_IF_ERROR(SyncLog(*full.segment));
   if (!is_first) {
     // No FinishSegment has synced its name.
     MILLRACE_RETURN_IF_ERROR(gate.SyncDir(path));
@@ -99,8 +104,7 @@ Status PartitionLog::Impl::SyncClosedLog(const Closing& full, bool is_first) {
 }
 
 Status PartitionLog::Impl::SyncBeyondMark(const Tail& written) {
-  MILLRACE_ASSIGN_OR_RETURN(const auto file, written.segment->OpenLog());
-  MILLRACE_RETURN_IF_ERROR(gate.Sync(*file));
+  MILLRACE_RETURN_IF_ERROR(SyncLog(*written.segment));
   MILLRACE_RETURN_IF_ERROR(gate.SyncDir(path));
   PublishSyncedEnd(written.end);
   return absl::OkStatus();
@@ -137,17 +141,16 @@ Status PartitionLog::Impl::SyncActive(const Tail& written,
     next.sum = written.sum;
     if (SeededBug(Bug::kMarkBeforeSync)) {
       directory.marks->Update(key, next);
-      MILLRACE_RETURN_IF_ERROR(directory.marks->Write());
+      directory.marks->Write().IgnoreError();
     }
-    MILLRACE_ASSIGN_OR_RETURN(const auto file, written.segment->OpenLog());
-    MILLRACE_RETURN_IF_ERROR(gate.Sync(*file));
+    MILLRACE_RETURN_IF_ERROR(SyncLog(*written.segment));
     MILLRACE_KILL_POINT(kSyncDone);
     MoveSyncedEnd(next);
   }
   if (!pending.has_value()) return absl::OkStatus();
   // A checkpoint only shortens the next recovery: on a full disk the old one stays.
-  const Status status = SyncCheckpoint(*written.segment, *pending);
-  return gate.failed().ok() ? absl::OkStatus() : status;
+  beside_error = SyncCheckpoint(*written.segment, *pending);
+  return gate.failed().ok() ? absl::OkStatus() : beside_error;
 }
 
 Status PartitionLog::Impl::SyncCheckpoint(Segment& segment, const PendingCheckpoint& pending) {
@@ -176,10 +179,11 @@ void PartitionLog::Impl::RemoveStaleSnapshot() {
 void PartitionLog::Impl::MoveSyncedEnd(const Mark& next) {
   const auto now = view();
   MutexLock lock(sync_mu_);
-  mark_ = next;
-  mark_.leader_epoch = std::max(mark_.leader_epoch, now->epochs.latest());
-  mark_.epochs_crc = now->epochs_crc;
-  directory.marks->Update(key, mark_);
+  Mark moved = next;
+  moved.leader_epoch = std::max(moved.leader_epoch, now->epochs.latest());
+  moved.epochs_crc = now->epochs_crc;
+  directory.marks->Update(key, moved);  // needs memory, as long as the partition is new
+  mark_ = moved;
   const Offset end = std::max(next.synced_end, synced_end.load(std::memory_order_relaxed));
   synced_end.store(end, std::memory_order_release);
   turn_changed.NotifyAll();
@@ -194,10 +198,10 @@ void PartitionLog::Impl::PublishSyncedEnd(Offset end) {
 
 // For an appender that finds too many closed segments waiting.
 Status PartitionLog::Impl::FinishClosedSegments() {
-  TakeTurn();
-  const Status status = SyncAll();
-  GiveTurn();
-  MILLRACE_RETURN_IF_ERROR(status);
+  {
+    const Turn turn(*this);
+    MILLRACE_RETURN_IF_ERROR(SyncAll());
+  }
   if (closing_count.load(std::memory_order_relaxed) < kMaxClosingSegments) return absl::OkStatus();
   return MakeError(ErrorId::kNoSpace,
                    fmt::format("{}: {} closed segments wait for room for their indexes", path,

@@ -1,10 +1,13 @@
 #include "log/sync_gate.h"
 
+#include <new>
+
 #include <fmt/format.h>
 
 #include "base/byte_writer.h"
 #include "base/errors.h"
 #include "base/kill_point.h"
+#include "base/no_throw.h"
 #include "base/seeded_bug.h"
 #include "base/status_macros.h"
 #include "env/file_util.h"
@@ -17,6 +20,19 @@ std::string_view TextOf(const Status& status) {
   return {text.data(), text.size()};
 }
 
+// What everybody is answered from now on; without a text where there is no memory for one.
+Status Failure(const Status& why) {
+  try {
+    return MakeError(ErrorId::kDirectoryFailed,
+                     fmt::format("the data directory accepts nothing more until it is opened anew, "
+                                 "since a write may have been lost: {}",
+                                 TextOf(why)),
+                     {.persistence = Persistence::kPossiblyPersisted});
+  } catch (const std::bad_alloc&) {
+    return Status(InfoOf(ErrorId::kDirectoryFailed).status, "");
+  }
+}
+
 }  // namespace
 
 SyncGate::SyncGate(FileSystem& files, std::string evidence_path)
@@ -24,30 +40,35 @@ SyncGate::SyncGate(FileSystem& files, std::string evidence_path)
 
 Status SyncGate::Sync(File& file) {
   MILLRACE_RETURN_IF_ERROR(failed());
-  Status status = file.Sync();
-  if (!status.ok() && SeededBug(Bug::kRetryFailedSync)) status = file.Sync();
+  // A sync that had no memory to say why it failed has failed.
+  Status status = NoThrow([&] { return file.Sync(); });
+  if (!status.ok()) {
+    if (SeededBug(Bug::kRetryFailedSync)) status = file.Sync();
+  }
   return Passed(std::move(status));
 }
 
 Status SyncGate::SyncDir(const std::string& directory) {
   MILLRACE_RETURN_IF_ERROR(failed());
   if (SeededBug(Bug::kSkipDirSync)) return absl::OkStatus();
-  return Passed(files_.SyncDir(directory));
+  return Passed(NoThrow([&] { return files_.SyncDir(directory); }));
 }
 
 Status SyncGate::Passed(Status status) {
-  if (!status.ok() && SeededBug(Bug::kIgnoreFailedSync)) return absl::OkStatus();
+  if (SeededBug(Bug::kIgnoreFailedSync)) return absl::OkStatus();
   // A sync of the same file on another thread may have taken the error that is ours too.
   if (status.ok()) return failed();
   // The folder could not even be opened: nothing was asked of the disk, and nothing is lost.
   if (ErrorIdOf(status) == ErrorId::kTooManyFiles) return status;
   Fail(status);
-  return status;
+  // Not the status: where the disk is full at the sync it would say that a retry may help.
+  return failed();
 }
 
 Status SyncGate::ReplaceFile(const std::string& path, std::span<const std::byte> bytes) {
   MILLRACE_RETURN_IF_ERROR(failed());
   const std::string temporary = fmt::format("{}.tmp", path);
+  const std::string directory = ParentDir(path);  // nothing needs memory behind the rename
   const auto write = [&]() -> Status {
     MILLRACE_ASSIGN_OR_RETURN(const auto file, files_.Open(temporary, OpenMode::kCreate));
     MILLRACE_RETURN_IF_ERROR(file->Truncate(0));  // a crash may have left a longer one
@@ -61,7 +82,7 @@ Status SyncGate::ReplaceFile(const std::string& path, std::span<const std::byte>
     return status;
   }
   MILLRACE_KILL_POINT(kReplacementRenamed);
-  return SyncDir(ParentDir(path));
+  return SyncDir(directory);
 }
 
 bool SyncGate::IsLackOfRoom(const Status& status) const {
@@ -78,21 +99,16 @@ void SyncGate::Fail(const Status& why) {
   {
     MutexLock lock(mu_);
     if (!first_failure_.ok()) return;
-    first_failure_ = MakeError(
-        ErrorId::kDirectoryFailed,
-        fmt::format(
-            "the data directory accepts nothing more until it is opened anew, since a write "
-            "may have been lost: {}",
-            TextOf(why)),
-        {.persistence = Persistence::kPossiblyPersisted});
+    first_failure_ = Failure(why);
     is_failed_.store(true, std::memory_order_release);
   }
   if (evidence_path_.empty()) return;
-  // As far as it goes: the disk has just refused us.
-  auto file = files_.Open(evidence_path_, OpenMode::kCreate);
-  if (!file.ok()) return;
-  (*file)->WriteAt(0, AsBytes(fmt::format("{}\n", TextOf(why)))).IgnoreError();
-  (*file)->Sync().IgnoreError();
+  // As far as it goes: the disk has just refused us, or memory has run out.
+  NoThrow([&]() -> Status {
+    MILLRACE_ASSIGN_OR_RETURN(const auto file, files_.Open(evidence_path_, OpenMode::kCreate));
+    MILLRACE_RETURN_IF_ERROR(file->WriteAt(0, AsBytes(fmt::format("{}\n", TextOf(why)))));
+    return file->Sync();
+  }).IgnoreError();
 }
 
 }  // namespace millrace::log

@@ -40,6 +40,7 @@ StatusOr<Offset> PartitionLog::Impl::TimeSearchStart(Segment& segment, int64_t t
   // CRC.
   if (!segment.time_index_checked.exchange(true) && !segment.time_index().FileIsIntact())
     MILLRACE_RETURN_IF_ERROR(RebuildIndexes(segment));
+  if (timestamp_ms < 0) return segment.base_offset;  // the infinite past, perhaps
   // The batch of an entry may hold the very timestamp that is sought: strictly before it.
   const auto entry = segment.time_index().Floor(timestamp_ms - 1);
   if (!entry.ok() || !entry->has_value()) return segment.base_offset;
@@ -62,13 +63,13 @@ StatusOr<std::optional<OffsetForTime>> PartitionLog::Impl::FindTime(int64_t time
       MILLRACE_ASSIGN_OR_RETURN(const ReadResult read, Read(from, end, kReadBytes, pool));
       if (read.bytes.empty()) break;
       for (auto rest = read.bytes; !rest.empty();) {
-        MILLRACE_ASSIGN_OR_RETURN(const auto header, record::ParseHeader(rest));
+        const auto header = *record::ParseHeader(rest);  // which Read has checked
         const auto batch = rest.first(header.size_bytes());
         rest = rest.subspan(header.size_bytes());
         if (header.max_timestamp_ms < timestamp_ms) continue;
-        MILLRACE_ASSIGN_OR_RETURN(const auto found,
-                                  SearchBatch(header, batch, from, timestamp_ms, pool));
-        if (found.has_value()) return found;
+        auto found = SearchBatch(header, batch, from, timestamp_ms, pool);
+        if (!found.ok()) return UnreadableBatch(found.status(), header, segment->path);
+        if (found->has_value()) return found;
       }
       from = read.next_offset;
     }
@@ -91,7 +92,7 @@ StatusOr<std::optional<OffsetForTime>> PartitionLog::Impl::FindMaxTimestamp(Offs
       MILLRACE_ASSIGN_OR_RETURN(const ReadResult read, Read(from, end, kReadBytes, pool));
       if (read.bytes.empty()) break;
       for (auto rest = read.bytes; !rest.empty();) {
-        MILLRACE_ASSIGN_OR_RETURN(const auto header, record::ParseHeader(rest));
+        const auto header = *record::ParseHeader(rest);  // which Read has checked
         max_timestamp = std::max(max_timestamp, header.max_timestamp_ms);
         rest = rest.subspan(header.size_bytes());
       }

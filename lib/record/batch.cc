@@ -11,12 +11,10 @@ namespace {
 
 // Where each field stands in the header.
 constexpr size_t kBaseOffsetAt = 0;
-constexpr size_t kBatchLengthAt = 8;
 constexpr size_t kLeaderEpochAt = 12;
 constexpr size_t kMagicAt = 16;
 constexpr size_t kCrcAt = 17;
 constexpr size_t kAttributesAt = 21;
-constexpr size_t kLastOffsetDeltaAt = 23;
 constexpr size_t kBaseTimestampAt = 27;
 constexpr size_t kMaxTimestampAt = 35;
 constexpr size_t kProducerIdAt = 43;
@@ -36,7 +34,8 @@ Status CannotBe(const BatchHeader& header, std::string_view what) {
 // What no writer of the format makes, in the order in which a reader would stumble over it.
 Status Check(const BatchHeader& h) {
   if (h.magic != kMagic)
-    return CannotBe(h, fmt::format("magic {}, only {} is supported", h.magic, kMagic));
+    return CannotBe(
+        h, fmt::format("magic {}, only {} is supported", static_cast<uint8_t>(h.magic), kMagic));
   if (h.batch_length < kMinBatchLength)
     return CannotBe(h, fmt::format("length {}, at least {} is needed for the header alone",
                                    h.batch_length, kMinBatchLength));

@@ -20,6 +20,9 @@ inline constexpr size_t kLogOverheadBytes =
 inline constexpr size_t kCrcStart = 21;  // the CRC covers [kCrcStart, end)
 // A record of null key, null value and no headers: what a count of records can be checked against.
 inline constexpr size_t kMinRecordBytes = 7;
+// Where these stand in a header, for who looks at one that does not parse.
+inline constexpr size_t kBatchLengthAt = 8;
+inline constexpr size_t kLastOffsetDeltaAt = 23;
 inline constexpr int8_t kMagic = 2;
 inline constexpr int64_t kNoProducerId = -1;
 inline constexpr int16_t kNoProducerEpoch = -1;

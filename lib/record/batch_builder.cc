@@ -16,6 +16,7 @@ namespace {
 
 constexpr size_t kMaxVarintBytes = 5;
 constexpr size_t kMaxVarlongBytes = 10;
+constexpr size_t kMaxReusedBytes = 16 << 10;
 
 size_t NullableSize(Bytes bytes) {
   return bytes.is_null() ? 1 : VarintSize(static_cast<int32_t>(bytes.size())) + bytes.size();
@@ -46,7 +47,6 @@ size_t BatchBuilder::MaxRecordBytes(Bytes key, Bytes value, std::span<const Head
 void BatchBuilder::Append(int64_t timestamp_ms, Bytes key, Bytes value,
                           std::span<const HeaderView> headers) {
   if (record_count_ == 0) base_timestamp_ms_ = max_timestamp_ms_ = timestamp_ms;
-  max_timestamp_ms_ = std::max(max_timestamp_ms_, timestamp_ms);
   // Subtracted without sign: the reader adds it so, and any two timestamps have such a difference.
   const uint64_t timestamp_delta = ZigZag(static_cast<int64_t>(
       static_cast<uint64_t>(timestamp_ms) - static_cast<uint64_t>(base_timestamp_ms_)));
@@ -74,6 +74,7 @@ void BatchBuilder::Append(int64_t timestamp_ms, Bytes key, Bytes value,
   }
   size_ = static_cast<size_t>(at - buffer_.data());
   ++record_count_;
+  max_timestamp_ms_ = std::max(max_timestamp_ms_, timestamp_ms);
 }
 
 void BatchBuilder::Grow(size_t needed) {
@@ -87,6 +88,11 @@ StatusOr<EncodedBatch> BatchBuilder::Finish(Codec codec, int level) {
   size_ = kHeaderBytes;
   record_count_ = 0;
   return batch;
+}
+
+void BatchBuilder::Reuse(Buffer buffer) {
+  if (!buffer_ && buffer.capacity() <= kMaxReusedBytes && buffer.owner().use_count() == 1)
+    buffer_ = std::move(buffer);
 }
 
 StatusOr<EncodedBatch> BatchBuilder::Encode(Codec codec, int level) {

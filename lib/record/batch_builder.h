@@ -49,6 +49,9 @@ class BatchBuilder {
   // the codec does, for a batch without records (invalid_argument) and for one that is too large
   // for the format (record_too_large).
   StatusOr<EncodedBatch> Finish(Codec codec = Codec::kNone, int level = 0);
+  // Takes a finished batch's buffer back for the next one, where nobody else holds it and it is
+  // small: it spares small batches the way to the pool.
+  void Reuse(Buffer buffer);
 
  private:
   void Grow(size_t needed);

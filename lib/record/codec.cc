@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 
 #include <fmt/format.h>
 
 #include "base/errors.h"
+#include "base/no_throw.h"
 #include "base/status_macros.h"
 #include "record/codecs.h"
 #include "record/decoder.h"
@@ -80,14 +80,8 @@ Status CorruptData(Codec codec, std::string_view problem) {
   return MakeError(ErrorId::kCorruptMessage, fmt::format("{} data: {}", Name(codec), problem));
 }
 
-Status OutOfMemory() { return absl::Status(absl::StatusCode::kResourceExhausted, ""); }
-
 StatusOr<Buffer> TryGet(BufferPool& pool, size_t capacity) {
-  try {
-    return pool.Get(capacity);
-  } catch (const std::bad_alloc&) {
-    return OutOfMemory();
-  }
+  return NoThrow([&]() -> StatusOr<Buffer> { return pool.Get(capacity); });
 }
 
 }  // namespace internal

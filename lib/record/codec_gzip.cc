@@ -2,9 +2,8 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
-
-#include "base/errors.h"
+#include "base/invariant.h"
+#include "base/no_throw.h"
 #include "base/status_macros.h"
 #include "record/codecs.h"
 #include "record/context_pool.h"
@@ -43,8 +42,8 @@ struct Inflaters {
   static bool MayKeep(Context*) { return true; }
 };
 
-// zlib counts in 32 bits, and takes its input without const.
-constexpr size_t kMaxPiece = size_t{1} << 30;
+// zlib counts in 32 bits, so it gets pieces; and it takes its input without const.
+constexpr size_t kMaxPiece = size_t{16} << 20;
 uInt Piece(size_t bytes) { return static_cast<uInt>(std::min(bytes, kMaxPiece)); }
 Bytef* AsZlib(const std::byte* at) {
   return const_cast<Bytef*>(reinterpret_cast<const Bytef*>(at));
@@ -77,8 +76,9 @@ class GzipDecoder final : public Decoder {
       produced += out_piece - stream_->avail_out;
       if (result == Z_MEM_ERROR) return OutOfMemory();
       if (result == Z_BUF_ERROR) return CorruptData(Codec::kGzip, "it ends in the middle");
-      if (result != Z_OK && result != Z_STREAM_END)
-        return CorruptData(Codec::kGzip, stream_->msg != nullptr ? stream_->msg : "it is damaged");
+      // Of damaged data zlib always says what is wrong.
+      if (result == Z_DATA_ERROR) return CorruptData(Codec::kGzip, stream_->msg);
+      MILLRACE_INVARIANT(result == Z_OK || result == Z_STREAM_END);
       member_ended_ = result == Z_STREAM_END;
     }
     return produced;
@@ -113,8 +113,7 @@ StatusOr<SizedBuffer> CompressGzip(int level, std::span<const std::byte> in, Buf
     in = in.subspan(in_piece - stream->avail_in);
     produced += out_piece - stream->avail_out;
   }
-  if (result != Z_STREAM_END)
-    return MakeError(ErrorId::kInternal, fmt::format("gzip: deflate answered {}", result));
+  MILLRACE_INVARIANT(result == Z_STREAM_END);
   return SizedBuffer{std::move(buffer), reserve + produced};
 }
 

@@ -4,7 +4,8 @@
 
 #include <fmt/format.h>
 
-#include "base/errors.h"
+#include "base/invariant.h"
+#include "base/no_throw.h"
 #include "base/status_macros.h"
 #include "record/codecs.h"
 #include "record/context_pool.h"
@@ -52,6 +53,11 @@ constexpr uint8_t kFlgIndependentBlocks = 0x20;
 constexpr uint8_t kFlgDictionaryOrReserved = 0x03;
 constexpr uint8_t kLargestKeptBlock = 5;  // 256 KiB
 
+// The library's own number for it is no part of what it promises; the name is.
+bool IsLackOfMemory(size_t result) {
+  return std::string_view(LZ4F_getErrorName(result)) == "ERROR_allocation_failed";
+}
+
 Status CheckFrame(std::span<const std::byte> in) {
   if (in.size() <= kBdAt || !std::ranges::equal(in.first(kMagic.size()), kMagic))
     return CorruptData(Codec::kLz4, "it is not an LZ4 frame");
@@ -83,7 +89,10 @@ class Lz4Decoder final : public Decoder {
       size_t out_size = out.size() - produced;
       const size_t result = LZ4F_decompress(lease_->context, out.data() + produced, &out_size,
                                             in_.data(), &in_size, nullptr);
-      if (LZ4F_isError(result) != 0) return CorruptData(Codec::kLz4, LZ4F_getErrorName(result));
+      if (LZ4F_isError(result) != 0) {
+        if (IsLackOfMemory(result)) return OutOfMemory();
+        return CorruptData(Codec::kLz4, LZ4F_getErrorName(result));
+      }
       in_ = in_.subspan(in_size);
       produced += out_size;
       ended_ = result == 0;
@@ -114,18 +123,20 @@ StatusOr<SizedBuffer> CompressLz4(int level, std::span<const std::byte> in, Buff
   const size_t bound = LZ4F_HEADER_SIZE_MAX + LZ4F_compressBound(in.size(), &preferences);
   MILLRACE_ASSIGN_OR_RETURN(Buffer buffer, TryGet(pool, reserve + bound));
   size_t size = reserve;
-  const auto advance = [&](size_t result) {
-    if (LZ4F_isError(result) != 0)
-      return MakeError(ErrorId::kInternal, fmt::format("lz4: {}", LZ4F_getErrorName(result)));
-    size += result;
-    return absl::OkStatus();
-  };
   const auto at = [&] { return buffer.data() + size; };
   const auto room = [&] { return buffer.capacity() - size; };
-  MILLRACE_RETURN_IF_ERROR(advance(LZ4F_compressBegin(context.get(), at(), room(), &preferences)));
-  MILLRACE_RETURN_IF_ERROR(
-      advance(LZ4F_compressUpdate(context.get(), at(), room(), in.data(), in.size(), nullptr)));
-  MILLRACE_RETURN_IF_ERROR(advance(LZ4F_compressEnd(context.get(), at(), room(), nullptr)));
+  // All memory is taken by the first call; the others find room enough.
+  const size_t begun = LZ4F_compressBegin(context.get(), at(), room(), &preferences);
+  if (IsLackOfMemory(begun)) return OutOfMemory();
+  MILLRACE_INVARIANT(LZ4F_isError(begun) == 0);
+  size += begun;
+  const size_t written =
+      LZ4F_compressUpdate(context.get(), at(), room(), in.data(), in.size(), nullptr);
+  MILLRACE_INVARIANT(LZ4F_isError(written) == 0);
+  size += written;
+  const size_t ended = LZ4F_compressEnd(context.get(), at(), room(), nullptr);
+  MILLRACE_INVARIANT(LZ4F_isError(ended) == 0);
+  size += ended;
   return SizedBuffer{std::move(buffer), size};
 }
 

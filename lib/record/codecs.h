@@ -29,9 +29,7 @@ StatusOr<std::unique_ptr<Decoder>> NewZstdDecoder(std::span<const std::byte> in,
 
 // corrupt_message: "<codec> data: <problem>".
 Status CorruptData(Codec codec, std::string_view problem);
-// A buffer, or a bare resource_exhausted: how much is asked for is, in part, up to the data.
+// A buffer, or out_of_memory: how much is asked for is, in part, up to the data.
 StatusOr<Buffer> TryGet(BufferPool& pool, size_t capacity);
-// What every allocation failure answers; carries no text, since making one would allocate.
-Status OutOfMemory();
 
 }  // namespace millrace::record::internal

@@ -75,7 +75,7 @@ class DecodedStream {
 
 // What the rules ask of a record.
 struct RecordFacts {
-  int64_t offset = 0;
+  int32_t offset_delta = 0;  // not yet an offset: added to the base it may overflow
   int64_t timestamp_ms = kNoTimestamp;
   bool has_key = false;
 };
@@ -95,10 +95,9 @@ class Rules {
 
   Status Check(const RecordFacts& record) {
     const int32_t index = next_++;
-    if (record.offset != header_.base_offset + index)
-      return Refuse(
-          ErrorId::kInvalidRecord, index,
-          fmt::format("offset {}, must be {}", record.offset, header_.base_offset + index));
+    if (record.offset_delta != index)
+      return Refuse(ErrorId::kInvalidRecord, index,
+                    fmt::format("offset delta {}, must be {}", record.offset_delta, index));
     if (limits_.require_keys && !record.has_key)
       return Refuse(ErrorId::kInvalidRecord, index, "no key, a compacted topic needs one");
     if (!header_.is_log_append_time() && (record.timestamp_ms < limits_.earliest_timestamp_ms ||
@@ -136,9 +135,8 @@ const char* StepOver(DecodedStream& in, const BatchHeader& header, RecordFacts* 
   if (!in.Varint(length) || length <= 0) return "its length does not decode";
   const uint64_t end = in.position() + static_cast<uint64_t>(length);
   int64_t timestamp_delta;
-  int32_t offset_delta;
   if (!in.Skip(1) || !in.Varint(timestamp_delta)) return "its timestamp does not decode";
-  if (!in.Varint(offset_delta)) return "its offset does not decode";
+  if (!in.Varint(facts->offset_delta)) return "its offset does not decode";
   bool is_null;
   if (!SkipNullable(in, true, &is_null)) return "its key does not fit its length";
   facts->has_key = !is_null;
@@ -150,7 +148,6 @@ const char* StepOver(DecodedStream& in, const BatchHeader& header, RecordFacts* 
       return "a header does not fit its length";
   if (header_count > 0 || in.position() != end)
     return "its fields do not end where its length says";
-  facts->offset = header.base_offset + offset_delta;
   facts->timestamp_ms = header.is_log_append_time()
                             ? header.max_timestamp_ms
                             : static_cast<int64_t>(static_cast<uint64_t>(header.base_timestamp_ms) +
@@ -193,9 +190,11 @@ Status ValidateCompressed(const BatchHeader& header, std::span<const std::byte> 
 Status ValidatePlain(const BatchHeader& header, std::span<const std::byte> records, Rules& rules) {
   RecordReader reader(header, records);
   RecordFields record;
-  while (reader.Next(&record))
+  while (reader.Next(&record)) {
+    const auto offset_delta = static_cast<int32_t>(record.offset - header.base_offset);
     MILLRACE_RETURN_IF_ERROR(
-        rules.Check({record.offset, record.timestamp_ms, !record.key.is_null()}));
+        rules.Check({offset_delta, record.timestamp_ms, !record.key.is_null()}));
+  }
   if (reader.status().ok()) return absl::OkStatus();
   return MakeError(ErrorId::kInvalidRecord, MessageOf(reader.status()));
 }

@@ -6,6 +6,7 @@
 #include <absl/strings/escaping.h>
 #include <fmt/format.h>
 
+#include "base/utf8.h"
 #include "schema/failure.h"
 
 namespace millrace::schema::internal {
@@ -40,37 +41,14 @@ std::string LeftOver(size_t bytes) {
   return fmt::format("{} bytes are left over after the last field", bytes);
 }
 
-namespace {
-
-// The length of the UTF-8 character at the front of `text`; 0 when there is none.
-size_t Utf8Length(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
-  const uint8_t first = byte(0);
-  if (first < 0x80) return 1;
-  const size_t length = first < 0xc2   ? 0
-                        : first < 0xe0 ? 2
-                        : first < 0xf0 ? 3
-                        : first < 0xf5 ? 4
-                                       : 0;
-  if (length == 0 || length > text.size()) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  const uint8_t second = byte(1);
-  const bool overlong = (first == 0xe0 && second < 0xa0) || (first == 0xf0 && second < 0x90);
-  const bool surrogate = first == 0xed && second >= 0xa0;
-  const bool too_large = first == 0xf4 && second >= 0x90;
-  return overlong || surrogate || too_large ? 0 : length;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 void AppendJsonText(std::string_view text, std::string& out) {
   out += '"';
   while (!text.empty()) {
-    const size_t length = Utf8Length(text);
+    const Utf8Character first = FirstCharacter(text);
     const auto c = static_cast<unsigned char>(text.front());
-    if (length == 0) {
+    if (!first.valid) {
       out += "\xef\xbf\xbd";
     } else if (c == '"' || c == '\\') {
       out += '\\';
@@ -78,9 +56,9 @@ void AppendJsonText(std::string_view text, std::string& out) {
     } else if (c < 0x20) {
       fmt::format_to(std::back_inserter(out), "\\u{:04x}", c);
     } else {
-      out += text.substr(0, length);
+      out += text.substr(0, first.length);
     }
-    text.remove_prefix(std::max<size_t>(length, 1));
+    text.remove_prefix(first.length);
   }
   out += '"';
 }

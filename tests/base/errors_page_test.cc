@@ -23,6 +23,8 @@ std::string Page() {
       "the data (`persistence`). Kafka's number is -1 where its protocol has none. This page is "
       "printed from\n"
       "the table in `lib/base/errors.cc`, and a test compares the two.\n\n"
+      "A status that is printed with `<<` ends with the name and what it is about:\n"
+      "`NOT_FOUND: ... [millrace='unknown_topic topic=orders']`.\n\n"
       "| name | Abseil code | Kafka code | retriable | fatal |\n|---|---|---|---|---|\n";
   for (const ErrorInfo& info : ErrorTable()) {
     page += fmt::format("| `{}` | `{}` | {} | {} | {} |\n", info.name,

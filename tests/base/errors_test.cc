@@ -67,11 +67,33 @@ TEST_CASE("an error of others has no detail", "[base][errors]") {
   CHECK(ErrorIdOf(absl::NotFoundError("no")) == ErrorId::kInternal);
   CHECK(!IsRetriable(absl::UnavailableError("no")));
   Status garbled = absl::NotFoundError("no");
-  for (const char* payload : {"", "1", "1 2", "x 0 0 t", "999 0 0 t", "-1 0 0 t"}) {
+  for (const char* payload :
+       {"", "no_such_row", "1", "closed maybe", "closed partition=x", "closed partition=1x"}) {
     CAPTURE(payload);
-    garbled.SetPayload("millrace/error", absl::Cord(payload));
+    garbled.SetPayload("millrace", absl::Cord(payload));
     CHECK(!DetailOf(garbled).has_value());
   }
+}
+
+TEST_CASE("a status that is printed with all it has names its row and place", "[base][errors]") {
+  const auto printed = [](ErrorId id, const ErrorContext& where) {
+    const Status status = MakeError(id, "why", where);
+    const auto detail = DetailOf(status);
+    CHECK(detail->topic == where.topic);
+    CHECK(detail->partition == where.partition);
+    CHECK(detail->persistence == where.persistence);
+    return status.ToString();
+  };
+  CHECK(printed(ErrorId::kClosed, {}) == "FAILED_PRECONDITION: why [millrace='closed']");
+  CHECK(printed(ErrorId::kUnknownTopic, {.topic = "orders"}) ==
+        "NOT_FOUND: why [millrace='unknown_topic topic=orders']");
+  CHECK(printed(
+            ErrorId::kTimedOut,
+            {.topic = "orders", .partition = 3, .persistence = Persistence::kPossiblyPersisted}) ==
+        "DEADLINE_EXCEEDED: why "
+        "[millrace='timed_out possibly_persisted partition=3 topic=orders']");
+  printed(ErrorId::kIoError,
+          {.topic = "a topic=b partition=4", .persistence = Persistence::kPersisted});
 }
 
 TEST_CASE("a prefix keeps code and detail", "[base][errors]") {
@@ -82,6 +104,16 @@ TEST_CASE("a prefix keeps code and detail", "[base][errors]") {
   CHECK(ErrorIdOf(status) == ErrorId::kNoSpace);
   CHECK(DetailOf(status)->topic == "orders");
   CHECK(IsRetriable(status));
+}
+
+TEST_CASE("a place is added where none is named", "[base][errors]") {
+  const Status placed = InPartition(MakeError(ErrorId::kCorruptLog, "damaged"), "orders", 3);
+  CHECK(DetailOf(placed)->topic == "orders");
+  CHECK(DetailOf(placed)->partition == 3);
+  CHECK(Text(placed) == "DATA_LOSS: damaged");
+  CHECK(DetailOf(InPartition(placed, "other", 1))->topic == "orders");
+  CHECK(InPartition(absl::OkStatus(), "orders", 3).ok());
+  CHECK(InPartition(absl::NotFoundError("no"), "orders", 3) == absl::NotFoundError("no"));
 }
 
 TEST_CASE("the macros pass errors on and values through", "[base][errors]") {

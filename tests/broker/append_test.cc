@@ -210,6 +210,21 @@ TEST_CASE("the quota refuses appends, and nothing else", "[broker][append]") {
   OrFail(Append(*broker, *partition, {std::string(500, 'x')}).status());
 }
 
+TEST_CASE("the quota counts what was there when the broker was opened", "[broker][append]") {
+  Machine machine;
+  auto broker = machine.Open();
+  OrFail(Append(*broker, *MakeTopic(*broker, "orders"), {std::string(3000, 'x')}).status());
+  OrFail(broker->Close(absl::Seconds(5)));
+  Options options = machine.options();
+  options.max_total_bytes = 4096;
+  broker = machine.Open(options);
+  const auto other = MakeTopic(*broker, "other");
+  CHECK(ErrorIdOf(Append(*broker, *other, {std::string(1000, 'x')}).status()) ==
+        ErrorId::kQuotaReached);
+  OrFail(broker->DeleteTopic("orders"));
+  OrFail(Append(*broker, *other, {std::string(1000, 'x')}).status());
+}
+
 TEST_CASE("timestamps are held to the topic's limits", "[broker][append]") {
   Machine machine;
   const auto broker = machine.Open();

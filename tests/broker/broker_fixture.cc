@@ -1,7 +1,6 @@
 #include "broker_fixture.h"
 
-#include "record/codec.h"
-#include "record/record_reader.h"
+#include "record/for_each_record.h"
 
 namespace millrace::broker {
 
@@ -57,19 +56,10 @@ std::vector<std::string> Values(Partition& partition, Offset from) {
   while (true) {
     const FetchResult fetched = OrFail(partition.Fetch(from, 1 << 20, ReadLevel::kCommitted));
     if (fetched.bytes.empty()) return values;
-    auto rest = fetched.bytes;
-    while (!rest.empty()) {
-      const auto header = OrFail(record::ParseHeader(rest));
-      const auto batch = rest.first(header.size_bytes());
-      rest = rest.subspan(header.size_bytes());
-      const auto payload = OrFail(record::ExpandedPayload(header, batch, 1 << 28, pool));
-      record::RecordReader reader(header, payload.records);
-      record::RecordFields fields;
-      while (reader.Next(&fields)) {
-        if (fields.offset >= from) values.emplace_back(fields.value.str());
-      }
-      OrFail(reader.status());
-    }
+    OrFail(record::ForEachRecord(fetched.bytes, 1 << 28, pool, [&](const auto& fields) {
+      if (fields.offset >= from) values.emplace_back(fields.value.str());
+      return absl::OkStatus();
+    }));
     from = fetched.next_offset;
   }
 }

@@ -6,8 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/errors.h"
-#include "record/codec.h"
-#include "record/record_reader.h"
+#include "record/for_each_record.h"
 
 namespace millrace::broker {
 namespace {
@@ -34,21 +33,13 @@ StatusOr<std::vector<Seen>> ReadAll(Partition& partition) {
     auto fetched = partition.Fetch(from, 1 << 20, ReadLevel::kCommitted);
     if (!fetched.ok()) return fetched.status();
     if (fetched->bytes.empty()) return seen;
-    auto rest = fetched->bytes;
-    while (!rest.empty()) {
-      auto header = record::ParseHeader(rest);
-      if (!header.ok()) return header.status();
-      const auto batch = rest.first(header->size_bytes());
-      rest = rest.subspan(header->size_bytes());
-      auto payload = record::ExpandedPayload(*header, batch, 1 << 28, pool);
-      if (!payload.ok()) return payload.status();
-      record::RecordReader reader(*header, payload->records);
-      record::RecordFields fields;
-      while (reader.Next(&fields)) {
-        if (fields.offset >= from) seen.push_back({fields.offset, std::string(fields.value.str())});
-      }
-      if (!reader.status().ok()) return reader.status();
-    }
+    const Status walked =
+        record::ForEachRecord(fetched->bytes, 1 << 28, pool, [&](const auto& fields) {
+          if (fields.offset >= from)
+            seen.push_back({fields.offset, std::string(fields.value.str())});
+          return absl::OkStatus();
+        });
+    if (!walked.ok()) return walked;
     from = fetched->next_offset;
   }
 }

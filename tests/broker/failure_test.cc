@@ -78,7 +78,6 @@ TEST_CASE(
   auto broker = machine.Open();
   const auto partition = MakeTopic(*broker, "orders", {{"segment.bytes", "4096"}});
   OrFail(Append(*broker, *partition, {"first"}).status());
-  machine.clock->Advance(absl::Seconds(1));
   OrFail(broker->RunMaintenance());
   REQUIRE(machine.disk->Stat("data/millrace/ballast").ok());
 
@@ -104,15 +103,47 @@ TEST_CASE(
   }
   MakeTopic(*broker, "another");
   OrFail(broker->usable());
+  // The room that it gave back is not for users.
+  status = Append(*broker, *partition, {"small"}).status();
+  CHECK(ErrorIdOf(status) == ErrorId::kNoSpace);
+  CHECK_THAT(std::string(status.message()), Contains("kept for the broker's own state"));
+  machine.clock->Advance(absl::Seconds(1));
 
   machine.disk->SetCapacity(used + (16 << 20));
   OrFail(Append(*broker, *partition, {"last"}).status());
-  OrFail(broker->RunMaintenance());
   CHECK(machine.disk->Stat("data/millrace/ballast").ok());
   OrFail(broker->Close(absl::Seconds(5)));
   broker = machine.Open();
   CHECK(Values(*OrFail(broker->FindPartition("orders", 0))).size() ==
         static_cast<size_t>(accepted) + 1);
+}
+
+TEST_CASE("a broker closes and opens on a full disk", "[broker][failure]") {
+  Machine machine;
+  auto broker = machine.Open();
+  const auto partition = MakeTopic(*broker, "orders", {{"segment.bytes", "4096"}});
+  OrFail(broker->RunMaintenance());
+  uint64_t used = 0;
+  for (const std::string& path : machine.disk->AllFiles()) {
+    used += OrFail(machine.disk->Peek(path)).size();
+  }
+  machine.disk->SetCapacity(used + 20000);
+  size_t accepted = 0;
+  while (Append(*broker, *partition, {std::string(accepted < 40 ? 300 : 1, 'x')}).ok()) ++accepted;
+  const bool clean = GENERATE(true, false);
+  if (clean) {
+    OrFail(broker->Close(absl::Seconds(5)));
+  } else {
+    machine.PowerCut();
+    machine.disk->SetCapacity(used + 20000);
+    Abandon(broker);
+  }
+  broker = machine.Open();
+  const auto again = OrFail(broker->FindPartition("orders", 0));
+  CHECK(Values(*again).size() == accepted);
+  CHECK(again->leader_epoch() == (clean ? 0 : 1));
+  MakeTopic(*broker, "another");
+  OrFail(broker->Close(absl::Seconds(5)));
 }
 
 TEST_CASE("a read that fails fails that read", "[broker][failure]") {
@@ -125,7 +156,10 @@ TEST_CASE("a read that fails fails that read", "[broker][failure]") {
     if (!fail || call.op != DiskOp::kRead) return {};
     return Fault{};
   });
-  CHECK_FALSE(partition->Fetch(0, 100, ReadLevel::kCommitted).ok());
+  const Status status = partition->Fetch(0, 100, ReadLevel::kCommitted).status();
+  REQUIRE_FALSE(status.ok());
+  CHECK(DetailOf(status)->topic == "orders");
+  CHECK(DetailOf(status)->partition == 0);
   fail = false;
   CHECK(Values(*partition).size() == 5);
   OrFail(Append(*broker, *partition, {"more"}).status());

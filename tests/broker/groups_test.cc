@@ -95,6 +95,11 @@ TEST_CASE("an explicit commit survives a power cut and is never reverted", "[bro
   OrFail(broker->CommitOffsets(CommitOf("g", 7), true));
   OrFail(broker->CommitOffsets(CommitOf("h", 3), true));
   CHECK(broker->metadata()->topics.at("__consumer_offsets")->internal);
+  // Everybody may read it; nobody else may write.
+  const auto offsets = OrFail(broker->FindPartition("__consumer_offsets", 0));
+  CHECK(ErrorIdOf(Append(*broker, *offsets, {"x"}).status()) == ErrorId::kInvalidTopic);
+  CHECK(ErrorIdOf(broker->DeleteRecords({{{"__consumer_offsets", 0}, -1}})) ==
+        ErrorId::kInvalidTopic);
   machine.PowerCut();
   Abandon(broker);
   options.env.files = machine.disk;

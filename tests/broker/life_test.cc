@@ -32,7 +32,7 @@ TEST_CASE("every problem of the options is reported at once", "[broker][life]") 
   CHECK(Message(status) ==
         "directory: a path of 5000 bytes; allowed: at most 4000 bytes; "
         "flush_interval: 0; allowed: more than 0, and finite; "
-        "default_partitions: 0; allowed: [1, 100000]; "
+        "topic_defaults.partitions: 0; allowed: [1, 100000]; "
         "offsets_partitions: -3; allowed: [1, 100000]; "
         "max_total_bytes: -1; allowed: 0 (unlimited) and more; "
         "background_threads: 65; allowed: [0, 64]; "
@@ -271,6 +271,49 @@ TEST_CASE("a read-only broker reads beside a writer and writes nothing", "[broke
   CHECK(writes == 0);
 }
 
+TEST_CASE("a reader takes a partition that was never used for an empty one", "[broker][life]") {
+  Machine machine;
+  const auto writer = machine.Open();
+  CreateTopicRequest request;
+  request.name = "orders";
+  request.partitions = 2;
+  OrFail(writer->CreateTopic(request));
+  Options options = machine.options();
+  options.read_only = true;
+  const auto reader = machine.Open(options);
+  const auto unused = OrFail(reader->FindPartition("orders", 1));
+  CHECK(Values(*unused).empty());
+  CHECK(unused->high_watermark() == 0);
+  CHECK(OrFail(unused->FindTime(0)) == std::nullopt);
+  CHECK(OrFail(unused->FindMaxTimestamp()) == std::nullopt);
+  CHECK_FALSE(unused->Fetch(1, 100, ReadLevel::kCommitted).ok());
+}
+
+TEST_CASE("a log that changed after a clean close gets a new epoch before its next append",
+          "[broker][life]") {
+  Machine machine;
+  auto broker = machine.Open();
+  OrFail(Append(*broker, *MakeTopic(*broker, "touched"), {"a"}).status());
+  OrFail(Append(*broker, *MakeTopic(*broker, "other"), {"a"}).status());
+  OrFail(broker->Close(absl::Seconds(5)));
+  const std::string path = "data/touched-0/00000000000000000000.log";
+  OrFail(machine.disk->Poke(path, OrFail(machine.disk->Peek(path)) + std::string(100, '\0')));
+  machine.PowerCut();
+
+  broker = machine.Open();
+  const auto touched = OrFail(broker->FindPartition("touched", 0));
+  OrFail(Append(*broker, *touched, {"b"}).status());
+  CHECK(touched->leader_epoch() == 1);
+  CHECK(Values(*touched) == std::vector<std::string>{"a", "b"});
+  REQUIRE(broker->recovery_reports().size() == 1);
+  CHECK(broker->recovery_reports()[0].first.topic == "touched");
+  const auto other = OrFail(broker->FindPartition("other", 0));
+  OrFail(Append(*broker, *other, {"b"}).status());
+  CHECK(other->leader_epoch() == 0);
+  OrFail(broker->Close(absl::Seconds(5)));
+  CHECK(OrFail(machine.Open()->FindPartition("touched", 0))->leader_epoch() == 1);
+}
+
 TEST_CASE("opening a clean directory does not read its partitions", "[broker][life]") {
   Machine machine;
   auto broker = machine.Open();
@@ -327,6 +370,11 @@ TEST_CASE("a checkpoint opens as a broker of its own", "[broker][life]") {
   }
   MakeTopic(*broker, "empty");
   OrFail(broker->DeleteRecords({{{"orders", 0}, 7}}));
+  for (const char* inside : {"data/copy", "data/orders-0/copy", "./data/x/y/"}) {
+    const Status refused = broker->Checkpoint(inside);
+    CHECK(ErrorIdOf(refused) == ErrorId::kInvalidArgument);
+    CHECK_THAT(Text(refused), Catch::Contains("lies inside of the log directory"));
+  }
   OrFail(broker->Checkpoint("copy"));
   CHECK(ErrorIdOf(broker->Checkpoint("copy")) == ErrorId::kAlreadyExists);
   OrFail(Append(*broker, *partition, {"after"}).status());

@@ -43,11 +43,35 @@ TEST_CASE("snapshots are named as Kafka names them", "[broker][metadata]") {
   for (const char* name :
        {"", "00000000000000000042-0000000007.checkpoin",
         "00000000000000000042_0000000007.checkpoint", "0000000000000000004x-0000000007.checkpoint",
-        "-0000000000000000042-0000000007.checkpoint", "99999999999999999999-0000000007.checkpoint",
+        "-0000000000000000042-0000000007.checkpoint", "-0000000000000000000-0000000007.checkpoint",
+        "99999999999999999999-0000000007.checkpoint",
         "00000000000000000042-9999999999.checkpoint"}) {
     INFO(name);
     CHECK(ParseSnapshotFileName(name) == std::nullopt);
   }
+}
+
+TEST_CASE("metadata that no broker writes is refused, and changes nothing", "[broker][metadata]") {
+  MetadataState state;
+  const Uuid id = Uuid::FromRandom(1, 2);
+  const Uuid dead = Uuid::FromRandom(3, 4);
+  OrFail(state.Apply(schema::TopicRecord{.name = "orders", .topic_id = id}));
+  OrFail(state.Apply(MakePartitionRecord(id, 0, {.partition_epoch = INT32_MAX})));
+  OrFail(state.Apply(schema::TopicRecord{.name = "dead", .topic_id = dead}));
+  OrFail(state.Apply(schema::RemoveTopicRecord{.topic_id = dead}));
+  const auto before = state.Snapshot();
+  const auto refused = [&](const schema::MetadataRecord& record, const char* why) {
+    const Status status = state.Apply(record);
+    CHECK(ErrorIdOf(status) == ErrorId::kCorruptLog);
+    CHECK_THAT(status.ToString(), Contains(why));
+    CHECK(state.Snapshot() == before);
+  };
+  refused(schema::TopicRecord{.name = "orders", .topic_id = Uuid::FromRandom(5, 6)}, "twice");
+  // A snapshot lists the deleted topics last, and so would lose this one.
+  refused(schema::TopicRecord{.name = "back", .topic_id = dead}, "that was deleted");
+  refused(schema::PartitionChangeRecord{.partition_id = 0, .topic_id = id}, "no epoch after");
+  refused(MakePartitionRecord(id, 7, {}), "has no place");
+  refused(MakeConfigRecord("nobody", "retention.ms", "5"), "not there");
 }
 
 TEST_CASE("a snapshot brings an empty state to where it was taken", "[broker][metadata]") {
@@ -234,6 +258,9 @@ TEST_CASE("a deletion that a crash breaks off is finished at the next open", "[b
       CHECK(Values(*OrFail(broker->FindPartition("orders", 0))) == std::vector<std::string>{"old"});
     } else {
       CHECK(Values(*MakeTopic(*broker, "orders")).empty());
+    }
+    for (const std::string& path : machine.disk->AllFiles()) {
+      CHECK(path.find("-delete/") == std::string::npos);  // no half-deleted folder stays
     }
     if (finished) break;
     REQUIRE(n < 200);

@@ -1,6 +1,7 @@
 // The threads that sync: one place in the queue an item, and no request is lost.
 #include "broker/sync_lane.h"
 
+#include <new>
 #include <thread>
 
 #include <catch2/catch.hpp>
@@ -46,6 +47,41 @@ TEST_CASE("a request during a sync leads to one more", "[broker][lane]") {
   CHECK(item->runs == 2);
   lane.RunQueued();
   CHECK(item->runs == 2);
+}
+
+TEST_CASE("an item without memory for its sync rests, and is synced later", "[broker][lane]") {
+  int rests = 0;
+  SyncLane lane(nullptr, [&] { ++rests; });
+  const auto starved = std::make_shared<Counted>();
+  const auto other = std::make_shared<Counted>();
+  starved->during = [&] {
+    if (starved->runs == 1) throw std::bad_alloc();
+  };
+  lane.Enqueue(starved);
+  lane.Enqueue(other);
+  lane.RunQueued();
+  CHECK(rests == 1);
+  CHECK(other->runs == 1);
+  lane.Enqueue(starved);  // waits for its turn already
+  lane.RunQueued();
+  CHECK(starved->runs == 1);
+  lane.RunResting();
+  lane.RunQueued();
+  CHECK(starved->runs == 2);
+  lane.Enqueue(starved);
+  lane.RunQueued();
+  CHECK(starved->runs == 3);
+}
+
+TEST_CASE("draining tries once more what rests, and then lets go of it", "[broker][lane]") {
+  SyncLane lane(nullptr);
+  const auto item = std::make_shared<Counted>();
+  item->during = [] { throw std::bad_alloc(); };
+  lane.Enqueue(item);
+  lane.RunQueued();
+  lane.Drain(*Clock::Real(), absl::InfiniteDuration());
+  CHECK(item->runs == 2);
+  CHECK(item.use_count() == 1);
 }
 
 TEST_CASE("without threads the owner is told of work", "[broker][lane]") {

@@ -52,7 +52,7 @@ TEST_CASE("what cannot be created is told why", "[broker][topics]") {
   request.name = "orders.eu";
   Status status = broker->CreateTopic(request);
   CHECK(ErrorIdOf(status) == ErrorId::kTopicExists);
-  CHECK(Message(status) == "topic orders.eu exists already, with 1 partitions");
+  CHECK(Message(status) == "topic orders.eu exists already, with 1 partition");
 
   request.name = "orders_eu";
   status = broker->CreateTopic(request);
@@ -235,6 +235,7 @@ TEST_CASE("a folder that the metadata does not know is kept and reported", "[bro
     }
   }
   const auto broker = machine.Open();
+  CHECK(HasFolder(machine, "lost-0"));
   REQUIRE(machine.warnings.size() == 1);
   CHECK_THAT(machine.warnings[0], Contains("orphan_data") && Contains("data/lost-0"));
   REQUIRE(broker->recovery_reports().size() == 1);

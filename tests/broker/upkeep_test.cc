@@ -2,6 +2,7 @@
 #include "broker/upkeep.h"
 
 #include <atomic>
+#include <new>
 #include <thread>
 
 #include <catch2/catch.hpp>
@@ -34,6 +35,47 @@ TEST_CASE("tasks run once, in the order of their times, when they are due", "[br
   upkeep.RunDue();
   upkeep.RunDue();
   CHECK(ran == "abc");
+  CHECK(upkeep.NextDue() == absl::InfiniteDuration());
+}
+
+TEST_CASE("what had no memory to run runs again a little later", "[broker][upkeep]") {
+  testing::ManualClock clock;
+  Upkeep upkeep(clock);
+  int tasks = 0;
+  int jobs = 0;
+  const size_t job = upkeep.AddJob([&](absl::Duration) {
+    if (++jobs == 1) throw std::bad_alloc();
+    return absl::InfiniteDuration();
+  });
+  upkeep.Arm(job, clock.Elapsed());
+  const uint64_t task = upkeep.CallAt(clock.Elapsed(), [&] {
+    if (++tasks < 3) throw std::bad_alloc();
+  });
+  upkeep.RunDue();
+  CHECK(tasks == 1);
+  CHECK(jobs == 1);
+  clock.Advance(absl::Seconds(1));
+  upkeep.RunDue();
+  CHECK(tasks == 2);
+  CHECK(jobs == 2);
+  SECTION("until it has run") {
+    clock.Advance(absl::Seconds(1));
+    upkeep.RunDue();
+    CHECK(tasks == 3);
+  }
+  SECTION("unless it is cancelled") { upkeep.Cancel(task); }
+  CHECK(upkeep.NextDue() == absl::InfiniteDuration());
+}
+
+TEST_CASE("a task that cancels itself does not run again", "[broker][upkeep]") {
+  testing::ManualClock clock;
+  Upkeep upkeep(clock);
+  uint64_t task = 0;
+  task = upkeep.CallAt(clock.Elapsed(), [&] {
+    upkeep.Cancel(task);
+    throw std::bad_alloc();
+  });
+  upkeep.RunDue();
   CHECK(upkeep.NextDue() == absl::InfiniteDuration());
 }
 

@@ -177,6 +177,21 @@ out=$("$millrace" --dir data consume numbers -e | head -1)
 is "a reader that goes away" "1" "$out"
 "$millrace" --dir data consume numbers -e 2>err.txt | true
 is "a broken pipe is no error" "0 " "${PIPESTATUS[0]} $(cat err.txt)"
+out=$(timeout 60 "$millrace" --dir data consume numbers | head -1; echo "${PIPESTATUS[0]}")
+is "a reader that goes away while nothing comes" $'1\n0' "$out"
+"$millrace" --dir data consume missing 2>/dev/full
+is "nowhere to print an error" 1 $?
+"$millrace" --dir data consume missing 2>&-
+is "no standard error" 1 $?
+err=$("$millrace" --dir data produce numbers 2>&1 <&-)
+is "no standard input: exit code" 1 $?
+has "no standard input" "Bad file descriptor" "$err"
+err=$("$millrace" --dir data --json produce numbers 2>&1 >&- </dev/null)
+is "no standard output: exit code" 1 $?
+has "no standard output" "Bad file descriptor" "$err"
+m consume numbers -c -1
+ends "a negative count" 2
+is "a negative count" "millrace: --count -1: wants a number of records" "$(head -1 <<<"$err")"
 "$millrace" --dir data consume numbers -e >/dev/full 2>err.txt
 is "a full disk is an error" 1 $?
 has "a full disk is an error" "No space left" "$(cat err.txt)"
@@ -242,6 +257,7 @@ ends "deleting a missing group" 1
 # ---- signals
 m topic create follow
 seq 3 | "$millrace" --dir data produce follow
+: >followed.txt
 "$millrace" --dir data consume follow --group f >followed.txt 2>err.txt &
 pid=$!
 for _ in $(seq 200); do [ "$(wc -l <followed.txt)" -eq 3 ] && break; sleep 0.05; done
@@ -320,6 +336,56 @@ has "log verify" "numbers-0" "$out"
 has "log verify" "good" "$out"
 m log verify
 ends "log verify by --dir" 0
+cp -r data lost && rm -r lost/numbers-0
+run log verify lost
+ends "log verify of a lost partition" 3
+has "log verify of a lost partition" "numbers-0: the folder is missing" "$out"
+run --dir lost topic describe numbers
+ends "describe of a lost partition" 3
+has "describe of a lost partition" " 0      -    -        -      -" "$out"
+has "describe of a lost partition" "numbers-0: the folder is missing" "$err"
+run --json --dir lost topic describe numbers
+is "describe of a lost partition in JSON" "null null" \
+  "$(jq -r '.[0].partitions[0] | "\(.end) \(.bytes)"' <<<"$out")"
+run --dir data --json consume numbers -e -K :
+ends "consume --json with a separator" 2
+run --dir lost topic list
+ends "list with a lost partition" 3
+cp -r data half && "$millrace" --dir half topic create pair --partitions 2 2>/dev/null
+seq 3 | "$millrace" --dir half produce pair -p 0
+seq 4 6 | "$millrace" --dir half produce pair -p 1
+rm -r half/pair-0
+for how in "" "--group g"; do
+  run --dir half consume pair -e $how
+  ends "consume beside a lost partition $how" 3
+  is "consume beside a lost partition $how" "$(seq 4 6)" "$out"
+  has "consume beside a lost partition $how" "pair-0: the folder is missing" "$err"
+  has "consume beside a lost partition $how" "1 partition could not be read to the end" "$err"
+done
+cp -r data headless && rm -r headless/__cluster_metadata-0
+run log verify headless
+ends "log verify without metadata" 3
+has "log verify without metadata" "__cluster_metadata-0: the folder is missing" "$err"
+m produce missing </dev/null
+ends "produce of nothing to a missing topic" 1
+run topc list
+ends "a command spelled wrong" 2
+has "a command spelled wrong" "there is no command 'topc'" "$err"
+run topic lisst
+has "a command below spelled wrong" "there is no command 'lisst'" "$err"
+m topic create sparse
+m topic alter sparse --partitions 2
+m topic describe sparse
+is "a partition without files" "1 0 0 0 0 0" "$(tail -1 <<<"$out" | xargs)"
+m log verify
+ends "log verify with a partition without files" 0
+seq 3 | "$millrace" --dir data produce sparse -p 1
+m consume sparse -g late --from end -e
+is "a group from the end: nothing yet" "" "$out"
+seq 4 5 | "$millrace" --dir data produce sparse -p 1
+m consume sparse -g late --from end -e
+is "a group from the end has its place" $'4\n5' "$out"
+m topic delete sparse
 cp -r data damaged
 printf 'X' | dd of=damaged/numbers-0/00000000000000000000.log bs=1 seek=70 conv=notrunc status=none
 run log verify damaged
@@ -384,6 +450,11 @@ is "completing below a command" "create" "$(complete_words millrace --dir data t
 is "completing an option" "--partitions" "$(complete_words millrace topic create orders --part)"
 is "completing a value" "zstd" "$(complete_words millrace produce orders --compression zs)"
 
+head -c 34 /dev/zero | tr '\0' x >foreign.txnindex
+run log dump foreign.txnindex
+ends "log dump of a foreign .txnindex" 3
+has "log dump of a foreign .txnindex" "version 30840" "$err"
+
 # ---- bench
 run --json bench --records 1000 --record-size 100 --one-by-one 10
 ends "bench in memory" 0
@@ -393,6 +464,9 @@ ends "bench on disk" 0
 has "bench on disk" "consume" "$out"
 run --dir benched topic list
 is "bench leaves no topic" "" "$out"
+run bench --record-size 2g
+ends "records beyond the largest" 2
+has "records beyond the largest" "at most 1000000" "$err"
 run bench --flush never
 ends "an unknown flush policy" 2
 

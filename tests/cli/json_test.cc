@@ -34,32 +34,5 @@ TEST_CASE("a number that JSON cannot hold is null", "[cli]") {
   CHECK(json.str() == "[0.5,null,null]");
 }
 
-TEST_CASE("what is not UTF-8 is told from what is", "[cli]") {
-  for (const char* good : {"", "a", "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xed\x9f\xbf",
-                           "\xf4\x8f\xbf\xbf"}) {
-    INFO(good);
-    CHECK(IsUtf8(good));
-    CHECK(ToUtf8(good) == good);
-  }
-  struct Case {
-    const char* text;
-    const char* replaced;
-  };
-  const Case cases[] = {
-      {"\x80", "\xef\xbf\xbd"},                                  // a stray continuation
-      {"\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd"},                  // over-long
-      {"\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},  // a surrogate
-      {"\xf4\x90\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},  // too large
-      {"\xe2\x82", "\xef\xbf\xbd"},                                              // cut short
-      {"a\xe2\x82z", "a\xef\xbf\xbdz"},
-      {"\xf0\x9f\x98z", "\xef\xbf\xbdz"},
-  };
-  for (const Case& c : cases) {
-    INFO(c.text);
-    CHECK_FALSE(IsUtf8(c.text));
-    CHECK(ToUtf8(c.text) == c.replaced);
-  }
-}
-
 }  // namespace
 }  // namespace millrace::cli

@@ -1,42 +1,9 @@
-// The hot loops must not allocate a record: what is counted here is every operator new of the
-// process.
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
+// The hot loops must not allocate a record.
+#include "client/counting_new.h"
 #include "client/fixture.h"
-
-namespace {
-
-std::atomic<size_t> allocations{0};
-std::atomic<bool> counting{false};
-
-void* Allocate(size_t size) {
-  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* const p = std::malloc(size == 0 ? 1 : size)) return p;
-  throw std::bad_alloc();
-}
-
-}  // namespace
-
-void* operator new(size_t size) { return Allocate(size); }
-void* operator new[](size_t size) { return Allocate(size); }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
-void operator delete[](void* p, size_t) noexcept { std::free(p); }
 
 namespace millrace {
 namespace {
-
-template <typename F>
-size_t CountAllocations(F&& fn) {
-  allocations = 0;
-  counting = true;
-  fn();
-  counting = false;
-  return allocations;
-}
 
 constexpr int kRecords = 20'000;
 
@@ -57,7 +24,7 @@ TEST_CASE("sending, delivering and reading allocate nothing a record", "[client]
     OrFail(producer.Flush());
   };
   send_all();  // warms pools and vectors
-  const size_t sending = CountAllocations(send_all);
+  const size_t sending = HeapUseOf(send_all).allocations;
   CHECK(delivered == 2 * kRecords);
   CHECK(sending < kRecords / 20);
 
@@ -69,7 +36,7 @@ TEST_CASE("sending, delivering and reading allocate nothing a record", "[client]
         read += record.value().size() == value.size();
   };
   poll(kRecords);
-  const size_t reading = CountAllocations([&] { poll(2 * kRecords); });
+  const size_t reading = HeapUseOf([&] { poll(2 * kRecords); }).allocations;
   CHECK(read == 2 * kRecords);
   CHECK(reading < kRecords / 20);
 
@@ -80,7 +47,7 @@ TEST_CASE("sending, delivering and reading allocate nothing a record", "[client]
         if (!answer.ok()) FAIL(answer.status().ToString());
   };
   send_in_calls();
-  CHECK(CountAllocations(send_in_calls) < kRecords / 20);
+  CHECK(HeapUseOf(send_in_calls).allocations < kRecords / 20);
 }
 
 TEST_CASE("a batch of one record costs few allocations", "[client][allocation]") {
@@ -95,7 +62,7 @@ TEST_CASE("a batch of one record costs few allocations", "[client][allocation]")
     OrFail(producer.Flush());
   };
   send();
-  const size_t count = CountAllocations(send);
+  const size_t count = HeapUseOf(send).allocations;
   CAPTURE(count);
   CHECK(count <= 4 * 1000);
 }

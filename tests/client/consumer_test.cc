@@ -311,6 +311,38 @@ TEST_CASE("the event descriptor is readable while Poll would return something",
   CHECK(readable());
 }
 
+TEST_CASE("the event descriptor tells of records that Resume, Seek or Assign brings within reach",
+          "[client][consumer]") {
+  Embedded m;
+  m.Topic("t", 2);
+  m.Produce("t", 0, Numbers(0, 4));
+  m.Produce("t", 1, Numbers(0, 4));
+  const TopicPartition tp{"t", 0};
+  Consumer consumer = m.Reader("t", 0);
+  const auto readable = [&] {
+    pollfd fd{.fd = consumer.event_fd(), .events = POLLIN, .revents = 0};
+    return ::poll(&fd, 1, 0) == 1;
+  };
+  CHECK(readable());
+  OrFail(consumer.Pause({tp}));
+  CHECK(Next(consumer).empty());
+  CHECK_FALSE(readable());
+  OrFail(consumer.Resume({tp}));
+  CHECK(readable());
+  CHECK(Next(consumer).size() == 4);
+  CHECK_FALSE(readable());
+
+  const auto found = [&](const Status& moved) {
+    OrFail(moved);
+    const bool told = readable();
+    return !Next(consumer).empty() && told && !readable();
+  };
+  CHECK(found(consumer.Seek(tp, 2)));
+  CHECK(found(consumer.SeekToBeginning()));
+  CHECK(found(consumer.SeekToTime(absl::InfinitePast())));
+  CHECK(found(consumer.Assign({{"t", 1}})));
+}
+
 TEST_CASE("buffers held by batches are bounded", "[client][consumer]") {
   Embedded m;
   m.Topic("t");
@@ -394,7 +426,10 @@ TEST_CASE("a topic that is deleted under a reader is told once", "[client][consu
     CHECK(Next(consumer).empty());
     m.Topic("t");
     m.Produce("t", 0, {"again"});
-    OrFail(consumer.Resume({{"t", 0}}));
+    if (GENERATE(false, true))
+      OrFail(consumer.Resume({{"t", 0}}));
+    else
+      OrFail(consumer.Assign({{"t", 0}}));
     CHECK(Next(consumer) == std::vector<std::string>{"again"});
   }
   SECTION("or not at all, where it was made again before") {

@@ -58,6 +58,7 @@ class FakePartition : public broker::Partition {
     result.next_offset = end_;
     return result;
   }
+  Status EnsureOpen() override { return absl::OkStatus(); }
   Offset log_start() const override { return 0; }
   Offset high_watermark() const override { return log_end(); }
   Offset last_stable_offset() const override { return log_end(); }
@@ -162,8 +163,7 @@ class FakeBroker : public broker::Broker {
     topic->name = name;
     topic->config = std::move(config);
     topic->partitions.resize(static_cast<size_t>(partitions));
-    for (int i = 0; i < partitions; ++i)
-      made.push_back(std::make_shared<FakePartition>(TopicPartition{name, i}));
+    for (int i = 0; i < partitions; ++i) made.push_back(NewPartition(name, i));
     Publish(name, topic, {made.begin(), made.end()});
     return made;
   }
@@ -172,8 +172,23 @@ class FakeBroker : public broker::Broker {
     auto topic = std::make_shared<broker::TopicImage>(*image_->topics.at(name));
     topic->partitions.resize(static_cast<size_t>(partitions));
     for (auto i = static_cast<int>(all.size()); i < partitions; ++i)
-      all.push_back(std::make_shared<FakePartition>(TopicPartition{name, i}));
+      all.push_back(NewPartition(name, i));
     Publish(name, topic, std::move(all));
+  }
+  // Answers and forgets all that it holds back, and that refers to what refers to it: nothing in a
+  // real broker is held back for ever.
+  void LetGo() {
+    std::vector<std::shared_ptr<FakePartition>> made;
+    std::multimap<absl::Duration, absl::AnyInvocable<void()>> timers;
+    {
+      MutexLock lock(mu_);
+      made = made_;
+      timers.swap(timers_);
+    }
+    for (const auto& partition : made) {
+      partition->Hold(false);
+      partition->Answer();
+    }
   }
   // Runs the timers that are due.
   void RunTimers() {
@@ -291,6 +306,12 @@ class FakeBroker : public broker::Broker {
  private:
   using Partitions = std::vector<std::shared_ptr<broker::Partition>>;
   static Status No() { return MakeError(ErrorId::kUnimplemented, "not in the fake broker"); }
+  std::shared_ptr<FakePartition> NewPartition(const std::string& topic, int number) {
+    auto partition = std::make_shared<FakePartition>(TopicPartition{topic, number});
+    MutexLock lock(mu_);
+    made_.push_back(partition);
+    return partition;
+  }
   Partitions OrEmpty(const std::string& name) {
     MutexLock lock(mu_);
     return partitions_[name];
@@ -319,9 +340,19 @@ class FakeBroker : public broker::Broker {
   mutable Mutex mu_;
   std::shared_ptr<const broker::MetadataImage> image_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, Partitions, std::less<>> partitions_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::shared_ptr<FakePartition>> made_ ABSL_GUARDED_BY(mu_);
   std::vector<std::shared_ptr<Bell>> bells_ ABSL_GUARDED_BY(mu_);
   std::multimap<absl::Duration, absl::AnyInvocable<void()>> timers_ ABSL_GUARDED_BY(mu_);
   int lookups_ ABSL_GUARDED_BY(mu_) = 0;
+};
+
+// Declared before a producer, it makes the broker let go once the producer is gone.
+struct LetGoAtEnd {
+  explicit LetGoAtEnd(std::shared_ptr<FakeBroker> its_broker) : broker(std::move(its_broker)) {}
+  ~LetGoAtEnd() { broker->LetGo(); }
+  LetGoAtEnd(const LetGoAtEnd&) = delete;
+  LetGoAtEnd& operator=(const LetGoAtEnd&) = delete;
+  const std::shared_ptr<FakeBroker> broker;
 };
 
 inline std::shared_ptr<Context> FakeContext(const std::shared_ptr<FakeBroker>& broker,

@@ -87,6 +87,13 @@ struct Embedded {
   std::unique_ptr<Broker> broker;
 };
 
+// "corrupt_log: the message"
+inline std::string Described(const Status& status) {
+  const auto detail = DetailOf(status);
+  const absl::string_view text = status.message();
+  return std::string(detail.has_value() ? detail->name : "?") + ": " +
+         std::string(text.data(), text.size());
+}
 inline std::vector<std::string> Values(const RecordBatch& batch) {
   std::vector<std::string> values;
   for (const RecordView& record : batch) values.emplace_back(record.value().str());

@@ -44,6 +44,11 @@ struct Fixture {
     context = FakeContext(broker, client);
     producer = std::make_unique<EmbeddedProducer>(context, std::move(options));
   }
+  ~Fixture() {
+    broker->LetGo();  // so that the producer has nothing to wait for
+    producer.reset();
+    broker->LetGo();
+  }
   struct Quiet : LogSink {
     void Write(LogLevel, std::string_view, int, std::string_view,
                const std::vector<std::pair<std::string_view, std::string>>&) override {}
@@ -210,6 +215,24 @@ TEST_CASE("Get ends with its deadline or its stop token, the send goes on", "[cl
   CHECK(OrFail(future.Get(absl::ZeroDuration())).offset == 0);
 }
 
+TEST_CASE("an executor without memory costs no callback", "[client][producer]") {
+  class Starved : public Executor {
+   public:
+    void Post(absl::AnyInvocable<void()>) override { throw std::bad_alloc(); }
+  };
+  Fixture f({}, 1, {}, {.executor = std::make_shared<Starved>()});
+  f.orders[0]->Hold(true);
+  int called = 0;
+  OrFail(f.Send({.topic = "orders", .value = "1"},
+                [&](const StatusOr<Delivery>& d) { called += d.ok(); }));
+  const Future<Delivery> future = f.Send({.topic = "orders", .value = "2"});
+  future.OnReady([&](const StatusOr<Delivery>& d) { called += d.ok(); });
+  CHECK(called == 0);
+  f.orders[0]->Answer();
+  f.orders[0]->Answer();
+  CHECK(called == 2);
+}
+
 TEST_CASE("OnReady runs on the executor, or at once when the result is there",
           "[client][producer]") {
   Fixture f;
@@ -226,7 +249,7 @@ TEST_CASE("OnReady runs on the executor, or at once when the result is there",
 }
 
 TEST_CASE("the buffer bounds what has no answer", "[client][producer]") {
-  Fixture f({.max_buffered_bytes = 4096, .max_block = absl::Seconds(60)});
+  Fixture f({.max_buffered_bytes = 65536, .max_block = absl::Seconds(60)});
   Outcomes outcomes;
   f.orders[0]->Hold(true);
   const ProducerRecord record{.topic = "orders", .value = std::string_view("x")};
@@ -235,9 +258,9 @@ TEST_CASE("the buffer bounds what has no answer", "[client][producer]") {
   while ((full = f.Send(record, outcomes.Callback(), false)).ok()) ++accepted;
   CHECK(absl::IsResourceExhausted(full));
   CHECK(ErrorIdOf(full) == ErrorId::kBufferFull);
-  CHECK_THAT(std::string(full.message()), Catch::Contains("max_buffered_bytes (4096)"));
+  CHECK_THAT(std::string(full.message()), Catch::Contains("max_buffered_bytes (65536)"));
   CHECK(accepted > 10);
-  CHECK(f.producer->buffered_bytes() <= 4096);
+  CHECK(f.producer->buffered_bytes() <= 65536 + Batch::kOwnCharge);
   CHECK(f.producer->buffered_records() == static_cast<size_t>(accepted));
 
   SECTION("a send waits for space until max_block is over") {
@@ -335,6 +358,8 @@ TEST_CASE("a record that timed out before it was appended is not appended", "[cl
   OrFail(f.Send({.topic = "orders", .value = "third"}, outcomes.Callback()));
   OrFail(f.producer->Flush(absl::InfiniteDuration(), {}));
   CHECK(f.Values() == std::vector<std::string>{"first", "third"});
+  f.executor->RunAll();
+  CHECK(outcomes.size() == 3);
 }
 
 TEST_CASE("Close answers what is left, and what comes late is dropped", "[client][producer]") {
@@ -416,7 +441,8 @@ TEST_CASE("SendAll appends one batch a partition and answers in order", "[client
   for (auto& partition : f.orders) {
     CHECK(partition->appends() == 1);
     CHECK(partition->syncs() == 1);
-    CHECK(partition->last_options().caller_syncs);
+    INFO("the lane syncs the others meanwhile");
+    CHECK(partition->last_options().caller_syncs == (partition == f.orders[0]));
   }
   CHECK(f.producer->buffered_bytes() == 0);
   CHECK(f.producer->buffered_records() == 0);
@@ -436,6 +462,8 @@ TEST_CASE("SendAll comes after what was sent before, and splits at batch_bytes",
   CHECK(values[0] == "earlier");
   CHECK(values[5] == std::string(300, 'e'));
   CHECK(f.orders[0]->appends() == 4);  // two records fit
+  f.executor->RunAll();
+  CHECK(outcomes.size() == 1);
 }
 
 TEST_CASE("SendAll of more than the buffer holds goes in rounds", "[client][producer]") {
@@ -515,6 +543,7 @@ TEST_CASE("compression of the topic wins over the producer's", "[client][produce
 TEST_CASE("with nobody to do it, waiting threads drive the broker and the callbacks",
           "[client][producer]") {
   const auto broker = std::make_shared<FakeBroker>(/*background_threads=*/0);
+  const LetGoAtEnd end(broker);
   const auto partition = broker->AddTopic("orders", 1)[0];
   partition->Hold(true);
   const auto context = FakeContext(broker);

@@ -338,6 +338,14 @@ TEST_CASE("bad heartbeats are refused by name", "[group][errors]") {
   refused(ErrorId::kInvalidGroup, "32768 bytes", [](Heartbeat& b) { b.group.assign(32768, 'g'); });
   refused(ErrorId::kInvalidArgument, "a member id of 0 bytes",
           [](Heartbeat& b) { b.member_id.clear(); });
+  refused(ErrorId::kInvalidArgument, "a member id of 40000 bytes",
+          [](Heartbeat& b) { b.member_id.assign(40000, 'm'); });
+  refused(ErrorId::kInvalidArgument, "a client id of 40000 bytes",
+          [](Heartbeat& b) { b.client_id.assign(40000, 'c'); });
+  refused(ErrorId::kInvalidArgument, "a client host of 40000 bytes",
+          [](Heartbeat& b) { b.client_host.assign(40000, 'h'); });
+  refused(ErrorId::kInvalidArgument, "a join needs topics or a topic pattern",
+          [](Heartbeat& b) { b.topics.reset(), b.topic_pattern = ""; });
   refused(ErrorId::kInvalidArgument, "epoch -3, the lowest is -2",
           [](Heartbeat& b) { b.member_epoch = -3; });
   refused(ErrorId::kInvalidArgument, "only a member with an instance id can leave for a while",

@@ -62,6 +62,20 @@ TEST_CASE("only a member at its own epoch commits", "[group][offsets][fencing]")
   }
 }
 
+TEST_CASE("a group that is not there has no member that could commit",
+          "[group][offsets][fencing]") {
+  World world;
+  for (const int32_t epoch : {-1, 0, 3}) {
+    const Status refused = world.Commit(
+        {.group = "g", .member_id = "m", .member_epoch = epoch, .offsets = {{{"a", 0}, At(1)}}});
+    CHECK(IsError(refused, ErrorId::kUnknownMember, "\"m\" is not a member"));
+  }
+  const Status nobody = world.Commit(
+      {.group = "g", .member_id = {}, .member_epoch = 4, .offsets = {{{"a", 0}, At(1)}}});
+  CHECK(IsError(nobody, ErrorId::kUnknownMember, "at epoch 4"));
+  CHECK(world.log.empty());
+}
+
 TEST_CASE("without members anybody commits, and that makes a group", "[group][offsets]") {
   World world({.max_groups = 1});
   OffsetCommit commit{.group = "g", .member_id = {}, .offsets = {{{"a", 0}, At(1)}}};
@@ -93,6 +107,7 @@ TEST_CASE("a commit with a bad offset changes nothing at all", "[group][offsets]
           "b-1: 5 bytes of metadata, allowed are 4");
   refused({"b", -1}, At(0), ErrorId::kInvalidArgument, "a negative partition");
   refused({"", 0}, At(0), ErrorId::kInvalidTopic, "a topic's name of 0 bytes");
+  refused({std::string(40000, 'b'), 0}, At(0), ErrorId::kInvalidTopic, "of 40000 bytes");
   const auto detail =
       DetailOf(world.Commit({.group = "g", .member_id = {}, .offsets = {{{"b", 7}, At(-1)}}}));
   CHECK(detail->topic == "b");

@@ -5,21 +5,9 @@
 #include <vector>
 
 #include "millrace/env.h"
+#include "support/temporary_directory.h"
 
 namespace millrace {
-
-// A directory of the real file system that goes away with the object.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory();
-  ~TemporaryDirectory();
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // One of the file systems that promise the same, with an empty directory to work in.
 struct FileSystemUnderTest {

@@ -1,11 +1,3 @@
-// System calls that a signal interrupts or that do less than they were asked to. Regular files
-// hardly ever do so, network file systems do: so this binary has calls of its own in the place of
-// libc's.
-#include <sys/syscall.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <string>
 
@@ -16,72 +8,81 @@
 #include "env/file_systems.h"
 #include "env/file_util.h"
 #include "support/or_fail.h"
-
-namespace {
-
-std::atomic<bool> troubled{false};
-std::atomic<int> calls{0};
-std::atomic<int> device_errors{0};  // that many syncs fail
-
-// Every other call is interrupted, and the others move at most seven bytes.
-bool Interrupted() {
-  if (!troubled || ++calls % 2 == 0) return false;
-  errno = EINTR;
-  return true;
-}
-size_t Allowed(size_t count) { return troubled ? std::min<size_t>(count, 7) : count; }
-
-}  // namespace
-
-extern "C" ssize_t pread(int fd, void* to, size_t count, off_t position) {
-  if (Interrupted()) return -1;
-  return ::syscall(SYS_pread64, fd, to, Allowed(count), position);
-}
-extern "C" ssize_t pwrite(int fd, const void* from, size_t count, off_t position) {
-  if (Interrupted()) return -1;
-  return ::syscall(SYS_pwrite64, fd, from, Allowed(count), position);
-}
-extern "C" int fdatasync(int fd) {
-  if (Interrupted()) return -1;
-  if (device_errors > 0) {
-    --device_errors;
-    errno = EIO;
-    return -1;
-  }
-  return static_cast<int>(::syscall(SYS_fdatasync, fd));
-}
+#include "support/troubled_calls.h"
 
 namespace millrace {
 namespace {
 
-struct Troubled {
-  Troubled() { troubled = true; }
-  ~Troubled() { troubled = false; }
-};
+using Call = TroubledCalls::Call;
+using Outcome = TroubledCalls::Outcome;
+
+// Every other call is interrupted, and the others move at most seven bytes.
+TroubledCalls::Rule InterruptedAndShort() {
+  return [calls = 0](Call, size_t) mutable -> Outcome {
+    if (++calls % 2 == 1) return {.error = EINTR};
+    return {.at_most = 7};
+  };
+}
 
 TEST_CASE("short and interrupted calls are completed", "[env][posix]") {
   const TemporaryDirectory directory;
   FileSystem& files = *FileSystem::Real();
-  const auto file = OrFail(files.Open(JoinPath(directory.path(), "a"), OpenMode::kCreate));
   const std::string text = "a text that is longer than seven bytes";
   std::string read(100, '?');
-  const Troubled trouble;
+  const TroubledCalls trouble(InterruptedAndShort());
+  const auto file = OrFail(files.Open(JoinPath(directory.path(), "a"), OpenMode::kCreate));
   OrFail(file->WriteAt(3, AsBytes(text)));
   OrFail(file->Sync());
+  OrFail(files.SyncDir(directory.path()));
   const size_t count = OrFail(file->ReadAt(3, std::as_writable_bytes(std::span(read))));
   CHECK(read.substr(0, count) == text);
+  OrFail(file->Truncate(10));
+  CHECK(OrFail(file->Size()) == 10);
+}
+
+TEST_CASE("a lock is taken and refused while signals come", "[env][posix][lock]") {
+  const TemporaryDirectory directory;
+  FileSystem& files = *FileSystem::Real();
+  const std::string path = JoinPath(directory.path(), "lock");
+  const TroubledCalls trouble([calls = 0](Call, size_t) mutable -> Outcome {
+    return {.error = ++calls % 2 == 1 ? EINTR : 0};
+  });
+  const auto lock = OrFail(files.Lock(path));
+  CHECK_THAT(files.Lock(path).status().ToString(), Catch::Contains("by this process ("));
+}
+
+TEST_CASE("a lock names nobody where its number was written by half", "[env][posix][lock]") {
+  const TemporaryDirectory directory;
+  FileSystem& files = *FileSystem::Real();
+  const std::string path = JoinPath(directory.path(), "lock");
+  const TroubledCalls trouble([](Call, size_t) -> Outcome { return {.at_most = 1}; });
+  const auto lock = OrFail(files.Lock(path));
+  CHECK_THAT(files.Lock(path).status().ToString(),
+             Catch::Contains("by another process, or by this one"));
+}
+
+TEST_CASE("a write that makes no progress ends with an error", "[env][posix]") {
+  const TemporaryDirectory directory;
+  const std::string path = JoinPath(directory.path(), "a");
+  const auto file = OrFail(FileSystem::Real()->Open(path, OpenMode::kCreate));
+  const TroubledCalls trouble([](Call, size_t) -> Outcome { return {.at_most = 0}; });
+  const Status status = file->WriteAt(3, AsBytes(std::string_view("text")));
+  CHECK(ErrorIdOf(status) == ErrorId::kIoError);
+  CHECK_THAT(status.ToString(), Catch::Contains("write of 4 bytes at position 3 of " + path));
 }
 
 TEST_CASE("a failed sync is reported and not repeated", "[env][posix]") {
   const TemporaryDirectory directory;
-  FileSystem& files = *FileSystem::Real();
   const std::string path = JoinPath(directory.path(), "a");
-  const auto file = OrFail(files.Open(path, OpenMode::kCreate));
-  device_errors = 1;
+  const auto file = OrFail(FileSystem::Real()->Open(path, OpenMode::kCreate));
+  int syncs = 0;
+  const TroubledCalls trouble([&](Call call, size_t) -> Outcome {
+    return {.error = call == Call::kSync && ++syncs == 1 ? EIO : 0};
+  });
   const Status status = file->Sync();
-  device_errors = 0;
   CHECK(ErrorIdOf(status) == ErrorId::kIoError);
   CHECK_THAT(status.ToString(), Catch::Contains("sync of " + path));
+  CHECK(syncs == 1);
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 // A whole batch of any bytes: header, CRC, expansion and records, as recovery, a follower or a
 // consumer would read it, and the checks of a leader beside them.
-#include <cstdlib>
 #include <vector>
 
 #include "base/endian.h"
+#include "fuzz/fuzz.h"
 #include "record/batch.h"
 #include "record/codec.h"
 #include "record/record_reader.h"
@@ -13,9 +13,7 @@ namespace {
 
 constexpr size_t kLimit = size_t{1} << 20;
 
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
+using fuzz::Require;
 
 // How many records read; -1 where they do not.
 int64_t CountRecords(const BatchHeader& header, std::span<const std::byte> batch,

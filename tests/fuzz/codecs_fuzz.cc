@@ -1,8 +1,8 @@
 // Compressed data of any bytes, under a limit; and any bytes compressed and expanded again.
 #include <algorithm>
-#include <cstdlib>
 #include <vector>
 
+#include "fuzz/fuzz.h"
 #include "record/codec.h"
 #include "record/decoder.h"
 
@@ -11,9 +11,7 @@ namespace {
 
 constexpr size_t kLimit = size_t{1} << 20;
 
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
+using fuzz::Require;
 
 // Read in pieces, the data must give what it gives at once.
 void CheckPieces(Codec codec, std::span<const std::byte> in, size_t piece,

@@ -1,8 +1,9 @@
+// The input is an index file that nobody vouches for: searching it answers or errs, within its
+// bounds, and entries added to it are found again.
+#include "fuzz/fuzz.h"
 #include "log/sparse_index.h"
 #include "millrace/env.h"
 
-// The input is an index file that nobody vouches for: searching it answers or errs, within its
-// bounds, and entries added to it are found again.
 namespace {
 
 using namespace millrace;
@@ -24,13 +25,13 @@ void Search(FileSystem& files, std::string_view bytes, uint32_t entries) {
   index.Add(last);
   index.Flush().IgnoreError();
   const auto found = index.Floor(last.key());
-  if (!found.ok() || !found->has_value() || (*found)->key() != last.key()) __builtin_trap();
+  fuzz::Require(found.ok() && found->has_value() && (*found)->key() == last.key());
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const std::string_view bytes(reinterpret_cast<const char*>(data), size);
+  const std::string_view bytes = fuzz::Text(fuzz::View(data, size));
   const auto files = NewMemoryFileSystem();
   {
     const auto file = files->Open("index", OpenMode::kCreate);

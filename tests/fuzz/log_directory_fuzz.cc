@@ -1,26 +1,31 @@
+// A small directory whose files the input edits: open, read all, append, close, reopen. Whatever
+// the edits, it opens or refuses; every record that is read is the one that was written there; and
+// what is appended is there again.
+//
+// Input: edits (disk_edits.h).
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/buffer.h"
 #include "base/byte_reader.h"
+#include "fuzz/disk_edits.h"
+#include "fuzz/fuzz.h"
 #include "log/log_directory.h"
 #include "millrace/testing/manual_clock.h"
 #include "millrace/testing/simulated_disk.h"
 #include "record/batch_builder.h"
+#include "record/record_reader.h"
 
-// A small directory whose files the input edits: open, read all, append, close, reopen. Whatever
-// the edits, it opens or refuses, nothing that is read fails its checks, and what is appended is
-// there again.
-//
-// Input: edits of five bytes and more: file, kind, position (2), length; for an overwrite the bytes
-// follow.
 namespace {
 
 using namespace millrace;
 using namespace millrace::log;
+using fuzz::Require;
 
 const Uuid kTopic = Uuid::FromRandom(1, 2);
+constexpr int kRecords = 16;
 constexpr LogConfig kConfig{
     .segment_bytes = 600, .index_interval_bytes = 100, .retention = std::nullopt};
 
@@ -32,6 +37,12 @@ BufferPool& Pool() {
 struct Opened {
   std::unique_ptr<LogDirectory> directory;
   std::unique_ptr<PartitionLog> log;
+
+  // The log goes before its directory.
+  void Close() {
+    log.reset();
+    directory.reset();
+  }
 };
 
 bool Open(FileSystem& files, Clock& clock, Opened* out) {
@@ -44,9 +55,12 @@ bool Open(FileSystem& files, Clock& clock, Opened* out) {
   return true;
 }
 
+size_t ValueBytes(int i) { return static_cast<size_t>(i) * 7 % 50; }
+
 bool Append(PartitionLog& log, int i) {
   record::BatchBuilder builder(Pool());
-  builder.Append(1000 + i, Bytes("key"), Bytes(std::string(static_cast<size_t>(i % 50), 'x')));
+  const std::string value(ValueBytes(i), 'x');
+  builder.Append(1000 + i, Bytes("key"), Bytes(value));
   const auto batch = builder.Finish();
   return batch.ok() &&
          log.Append(batch->bytes(), {.leader_epoch = std::max(0, log.latest_epoch())}, true).ok();
@@ -56,57 +70,38 @@ std::shared_ptr<testing::SimulatedDisk> Original(bool clean) {
   const auto disk = std::make_shared<testing::SimulatedDisk>(1);
   testing::ManualClock clock;
   Opened at;
-  if (!Open(*disk, clock, &at)) __builtin_trap();
-  for (int i = 0; i < 16; ++i) Append(*at.log, i);
+  Require(Open(*disk, clock, &at));
+  for (int i = 0; i < kRecords; ++i) Require(Append(*at.log, i));
   at.log->SyncTo(at.log->log_end()).IgnoreError();
   at.directory->WriteMarks().IgnoreError();
   if (clean) at.directory->CloseCleanly({at.log.get()}, absl::InfiniteFuture()).IgnoreError();
-  at = {};
+  at.Close();
   return disk->PowerCut(1, testing::CutMode::kJournalled);
 }
 
-void Edit(testing::SimulatedDisk& disk, ByteReader& in) {
-  const auto files = disk.AllFiles();
-  const std::string path = files[in.Integer<uint8_t>() % files.size()];
-  const auto kind = in.Integer<uint8_t>();
-  const auto position = in.Integer<uint16_t>();
-  const auto length = in.Integer<uint8_t>();
-  std::string bytes = *disk.Peek(path);
-  const size_t at = bytes.empty() ? 0 : position % bytes.size();
-  switch (kind % 5) {
-    case 0:
-      bytes.resize(at);
-      break;
-    case 1:
-      bytes.erase(at, length);
-      break;
-    case 2:
-      bytes.insert(at, bytes.substr(at, length));
-      break;
-    case 3:
-      bytes.append(length * size_t{16}, '\0');
-      break;
-    default:
-      for (const std::byte b : in.Bytes(std::min<size_t>(length, in.remaining()))) {
-        if (at < bytes.size()) bytes.replace(at, 1, 1, static_cast<char>(b));
-      }
+// Each is a batch of one record, and `Append` says which stands where.
+void CheckBatches(std::span<const std::byte> rest) {
+  while (!rest.empty()) {
+    const auto header = record::ParseHeader(rest);
+    Require(header.ok());
+    const auto batch = rest.first(header->size_bytes());
+    Require(record::CheckCrc(*header, batch).ok());
+    record::RecordReader reader(*header, batch.subspan(record::kHeaderBytes));
+    record::RecordFields record;
+    Require(reader.Next(&record) && record.timestamp_ms == 1000 + record.offset);
+    Require(record.value.size() == ValueBytes(static_cast<int>(record.offset)));
+    rest = rest.subspan(batch.size());
   }
-  disk.Poke(path, bytes).IgnoreError();
 }
 
 // Reads on behind each damaged range; the log has to come to its end.
 void ReadAll(PartitionLog& log) {
   Offset from = log.log_start();
   for (int rounds = 0; from < log.log_end(); ++rounds) {
-    if (rounds > 10'000) __builtin_trap();
+    Require(rounds < 10'000);
     const auto read = log.Read(from, log.log_end(), 1 << 16, Pool());
     if (read.ok() && !read->bytes.empty()) {
-      for (auto rest = read->bytes; !rest.empty();) {
-        const auto header = record::ParseHeader(rest);
-        if (!header.ok() || !record::CheckCrc(*header, rest.first(header->size_bytes())).ok())
-          __builtin_trap();
-        rest = rest.subspan(header->size_bytes());
-      }
+      CheckBatches(read->bytes);
       from = read->next_offset;
       continue;
     }
@@ -126,7 +121,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const auto crashed = Original(false);
   ByteReader in({reinterpret_cast<const std::byte*>(data), size});
   const auto disk = (size % 2 == 0 ? clean : crashed)->Clone();
-  for (int edits = 0; edits < 8 && in.remaining() >= 5; ++edits) Edit(*disk, in);
+  for (int edits = 0; edits < 8 && in.remaining() >= 5; ++edits)
+    fuzz::EditOneFile(*disk, in, /*mend=*/false);
   testing::ManualClock clock;
   Opened at;
   if (!Open(*disk, clock, &at)) return 0;
@@ -138,8 +134,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   const Offset end = at.log->log_end();
   const bool appended = Append(*at.log, 1) && at.log->SyncTo(end + 1).ok();
-  if (appended && !at.log->Read(end, end + 1, 1, Pool()).ok()) __builtin_trap();
-  at = {};
-  if (appended && Open(*disk, clock, &at) && at.log->log_end() != end + 1) __builtin_trap();
+  if (appended) Require(at.log->Read(end, end + 1, 1, Pool()).ok());
+  at.Close();
+  if (appended) Require(Open(*disk, clock, &at) && at.log->log_end() == end + 1);
   return 0;
 }

@@ -1,17 +1,21 @@
+// The files of our own: marks, manifest, sums. CRCs are made right, so that the fuzzer gets past
+// them.
+#include <algorithm>
 #include <array>
+#include <vector>
 
 #include "base/crc32c.h"
 #include "base/endian.h"
+#include "fuzz/fuzz.h"
 #include "log/close_manifest.h"
 #include "log/durable_marks.h"
 #include "log/segment_sums.h"
 
-// The files of our own: marks, manifest, sums. CRCs are made right, so that the fuzzer gets past
-// them.
 namespace {
 
 using namespace millrace;
 using namespace millrace::log;
+using fuzz::Require;
 
 void Slots(std::span<const std::byte> bytes) {
   std::array<std::byte, DurableMarks::kSlotBytes> at{};
@@ -22,7 +26,7 @@ void Slots(std::span<const std::byte> bytes) {
   std::array<std::byte, DurableMarks::kSlotBytes> written{};
   DurableMarks::StoreSlot(slot->key, slot->mark, slot->sequence, written.data());
   const auto again = DurableMarks::LoadSlot(written.data());
-  if (!again.has_value() || !(again->mark == slot->mark)) __builtin_trap();
+  Require(again.has_value() && again->mark == slot->mark);
 }
 
 void Manifest(std::vector<std::byte> bytes) {
@@ -34,13 +38,13 @@ void Manifest(std::vector<std::byte> bytes) {
   if (!manifest.ok()) return;
   const auto written = manifest->Format();
   const auto again = CloseManifest::Parse(written);
-  if (!again.ok() || again->Format() != written) __builtin_trap();
+  Require(again.ok() && again->Format() == written);
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const std::span<const std::byte> bytes(reinterpret_cast<const std::byte*>(data), size);
+  const auto bytes = fuzz::View(data, size);
   Slots(bytes);
   Manifest({bytes.begin(), bytes.end()});
   const auto files = NewMemoryFileSystem();

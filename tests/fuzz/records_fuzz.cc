@@ -1,11 +1,11 @@
 // The records of a batch from any bytes: what reads is written again and must read the same, and
 // what a leader takes does not depend on whether the records are compressed.
 #include <algorithm>
-#include <cstdlib>
 #include <vector>
 
 #include "base/byte_writer.h"
 #include "base/errors.h"
+#include "fuzz/fuzz.h"
 #include "record/batch_builder.h"
 #include "record/codec.h"
 #include "record/record_reader.h"
@@ -13,9 +13,7 @@
 namespace millrace::record {
 namespace {
 
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
+using fuzz::Require;
 
 std::vector<HeaderView> HeadersOf(const RecordFields& record) {
   std::vector<HeaderView> headers;

@@ -1,16 +1,13 @@
 // Varints: the way that the record reader takes and ByteReader's must agree on value, length and
 // refusal, and what is read is written back to the same value.
-#include <cstdlib>
-
 #include "base/byte_reader.h"
 #include "base/byte_writer.h"
+#include "fuzz/fuzz.h"
 #include "record/varint.h"
 
 namespace {
 
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
+using millrace::fuzz::Require;
 
 template <typename T>
 void Check(std::span<const std::byte> bytes) {

@@ -22,6 +22,16 @@ cmake --build "$scratch/fp"
 "$scratch/fp/program" | grep -qx '2 x tea'
 "$scratch/fp/testing_program"
 
+echo "== each header alone, under warnings that are errors"
+strict=(-std=c++20 -fsyntax-only -Wall -Wextra -Wpedantic -Werror -Wconversion -Wsign-conversion
+  -Wshadow -Wold-style-cast)
+for compiler in g++ clang++-19; do
+  command -v "$compiler" >/dev/null || continue
+  (cd "$scratch/prefix/include" && find millrace -name '*.h') | while read -r header; do
+    "$compiler" "${strict[@]}" -I"$scratch/prefix/include" -include "$header" -x c++ /dev/null
+  done
+done
+
 echo "== pkg-config"
 export PKG_CONFIG_PATH="$scratch/prefix/lib/pkgconfig:$scratch/prefix/lib/$(gcc -print-multiarch)/pkgconfig"
 # shellcheck disable=SC2046

@@ -60,7 +60,8 @@ void CutAt(const Workload& workload, uint64_t call, uint64_t seed, Totals& total
     driver.log().Drop();
     const std::string where = fmt::format("{} seed {} cut at call {} ({})", workload.name, seed,
                                           call, static_cast<int>(kill));
-    const CheckOptions options{.seed = seed};
+    if (!driver.wrong().ok()) totals.Count(driver.wrong(), where);
+    const CheckOptions options{.seed = SplitMix64(seed << 32 | call).Next()};
     const auto image = Image(disk, kill, seed + call);
     totals.Count(CheckDisk(image->Clone(), workload.config, driver.journal(), options), where);
     const auto again = CutRecovery(*image, workload, seed * 31 + call);

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "log/log_model.h"
+#include "log/error_sweeps.h"
 
 // Every call that a workload makes of its disk fails once, and from then on, with each errno that
 // matters and in each way that a sync can fail; the workload goes on; then the power is cut on top
@@ -19,14 +19,28 @@ struct Injection {
   Fault fault;
   bool sticky = false;
   std::string name;
+
+  bool Concerns(DiskOp op) const {
+    if (fault.kind == Fault::Kind::kShortThenFail) return op == DiskOp::kWrite;
+    if (fault.kind == Fault::Kind::kSyncDropsPages || fault.kind == Fault::Kind::kSyncKeepsPages)
+      return op == DiskOp::kSync;
+    return true;
+  }
 };
+
+constexpr int kErrnos[] = {EIO,    ENOSPC, EDQUOT, EMFILE, EINTR,
+                           ENOENT, EACCES, EROFS,  ESTALE, EFBIG};
+constexpr std::string_view kKinds =
+    "EIO ENOSPC EDQUOT EMFILE EINTR ENOENT EACCES EROFS ESTALE EFBIG, short writes with EIO and "
+    "ENOSPC, "
+    "failed syncs that drop or keep their pages, each once and from then on";
 
 const std::vector<Injection>& Injections() {
   static const std::vector<Injection> all = [] {
     std::vector<Injection> made;
     for (const bool sticky : {false, true}) {
       const std::string_view how = sticky ? "from then on" : "once";
-      for (const int error : {EIO, ENOSPC, EDQUOT, EMFILE, ENOENT, EACCES, EROFS, ESTALE, EFBIG})
+      for (const int error : kErrnos)
         made.push_back({{.error = error}, sticky, fmt::format("errno {} {}", error, how)});
       for (const int error : {EIO, ENOSPC})
         made.push_back({{.error = error, .kind = Fault::Kind::kShortThenFail},
@@ -45,25 +59,17 @@ const std::vector<Injection>& Injections() {
 }
 
 // A sticky fault is one of a resource: it hits the calls of the kind that it hit first.
-std::shared_ptr<std::optional<DiskOp>> Inject(SimulatedDisk& disk, const Injection& injection,
-                                              uint64_t call) {
-  auto op = std::make_shared<std::optional<DiskOp>>();
+void Inject(SimulatedDisk& disk, const Injection& injection, uint64_t call, DiskOp op) {
   disk.SetFaults([=](const DiskCall& c) -> std::optional<Fault> {
-    if (c.number < call) return std::nullopt;
-    if (c.number == call) *op = c.op;
-    if (c.number > call && (!injection.sticky || c.op != *op)) return std::nullopt;
-    const bool of_write = injection.fault.kind == Fault::Kind::kShortThenFail;
-    const bool of_sync = injection.fault.kind == Fault::Kind::kSyncDropsPages ||
-                         injection.fault.kind == Fault::Kind::kSyncKeepsPages;
-    if ((of_write && c.op != DiskOp::kWrite) || (of_sync && c.op != DiskOp::kSync))
-      return std::nullopt;
+    if (c.number < call || c.op != op) return std::nullopt;
+    if (c.number > call && !injection.sticky) return std::nullopt;
     return injection.fault;
   });
-  return op;
 }
 
 // Once the fault is gone and the directory has not failed, everything goes on by itself.
 Finding CheckGoesOn(LogDriver& driver) {
+  if (!driver.wrong().ok()) return driver.wrong();
   if (driver.log().log == nullptr || !driver.log().directory->failed().ok()) return {};
   if (std::string what = driver.CheckLive(); !what.empty())
     return {.what = fmt::format("while it runs: {}", what)};
@@ -71,24 +77,56 @@ Finding CheckGoesOn(LogDriver& driver) {
   return {.what = fmt::format("appending after the fault: {}", driver.last_error().ToString())};
 }
 
-void FailAt(const Workload& workload, const Injection& injection, uint64_t call, uint64_t seed,
-            Totals& totals) {
+// A place where a workload can fail, and how.
+struct Failure {
+  const Workload* workload;
+  uint64_t call;
+  DiskOp op;
+  const Injection* injection;
+};
+
+void Fail(const Failure& failure, uint64_t seed, Totals& totals) {
+  const auto& [workload, call, op, injection] = failure;
   SimulatedDisk disk(seed);
-  const auto op = Inject(disk, injection, call);
-  LogDriver driver(disk, workload.config, seed);
-  workload.run(driver);
+  Inject(disk, *injection, call, op);
+  LogDriver driver(disk, workload->config, seed);
+  workload->run(driver);
   disk.SetFaults(nullptr);
   const std::string where =
-      fmt::format("{} seed {} call {} ({})", workload.name, seed, call, injection.name);
+      fmt::format("{} seed {} call {} ({})", workload->name, seed, call, injection->name);
   totals.Count(CheckGoesOn(driver), where);
   driver.log().Drop();
   // Only a failed sync may leave holes in what was written.
-  const CheckOptions options{.damage_allowed = *op == DiskOp::kSync, .seed = seed + call};
+  const CheckOptions options{.damage_allowed = op == DiskOp::kSync,
+                             .seed = SplitMix64(seed << 32 | call).Next()};
   totals.Count(CheckDisk(disk.PowerCut(seed + call, testing::CutMode::kAdversarial),
-                         workload.config, driver.journal(), options),
+                         workload->config, driver.journal(), options),
                fmt::format("{}, then a power cut", where));
-  totals.Count(CheckDisk(disk.ProcessKill(), workload.config, driver.journal(), options),
+  totals.Count(CheckDisk(disk.ProcessKill(), workload->config, driver.journal(), options),
                fmt::format("{}, then a kill", where));
+}
+
+// All that can fail in the workloads, as they run with this seed.
+std::vector<Failure> AllFailures(uint64_t seed) {
+  std::vector<Failure> all;
+  for (const Workload& workload : AllWorkloads()) {
+    std::vector<DiskOp> calls;
+    SimulatedDisk rehearsal(seed);
+    rehearsal.SetFaults([&](const DiskCall& c) -> std::optional<Fault> {
+      calls.push_back(c.op);
+      return std::nullopt;
+    });
+    LogDriver driver(rehearsal, workload.config, seed);
+    workload.run(driver);
+    driver.log().Drop();
+    for (uint64_t call = 1; call <= calls.size(); ++call) {
+      for (const Injection& injection : Injections()) {
+        if (injection.Concerns(calls[call - 1]))
+          all.push_back({&workload, call, calls[call - 1], &injection});
+      }
+    }
+  }
+  return all;
 }
 
 // After a crash, on a disk that takes not one byte more: what is there is read, and with room it
@@ -139,22 +177,21 @@ TEST_CASE("a failing disk loses nothing that was acknowledged", "[error-sweep]")
   const uint64_t runs = FromEnvironment("MILLRACE_ERROR_RUNS", 4000);
   const uint64_t first_seed = FromEnvironment("MILLRACE_SEED", 1);
   Totals totals;
-  uint64_t done = 0;
-  const uint64_t stride = 13;  // over the calls; each seed begins one further
-  for (uint64_t seed = first_seed; done < runs; ++seed) {
-    for (const Workload& workload : AllWorkloads()) {
-      SimulatedDisk rehearsal(seed);
-      LogDriver driver(rehearsal, workload.config, seed);
-      workload.run(driver);
-      driver.log().Drop();
-      uint64_t turn = seed;
-      for (uint64_t call = 1 + seed % stride; call <= rehearsal.calls() && done < runs;
-           call += stride) {
-        for (int i = 0; i < 3; ++i, ++done)
-          FailAt(workload, Injections()[turn++ % Injections().size()], call, seed, totals);
-      }
-    }
+  for (uint64_t seed = first_seed, done = 0; done < runs; ++seed) {
+    const std::vector<Failure> all = AllFailures(seed);
+    const uint64_t left = runs - done;
+    const uint64_t stride = StrideOver(all.size(), left);
+    uint64_t met = 0;
+    for (uint64_t i = stride == 1 ? 0 : seed % stride; i < all.size(); i += stride, ++met)
+      Fail(all[i], seed, totals);
+    fmt::print("  seed {}: {} of {} pairs of a disk operation and a way to fail ({})\n", seed, met,
+               all.size(), kKinds);
+    done += met;
+    if (stride > 1) break;
   }
+  // What the file system must not let through, and what it cannot help.
+  SweepSystemCalls(std::max<uint64_t>(runs / 20, 1), first_seed, totals);
+  SweepCutFiles(std::max<uint64_t>(runs / 10, 1), first_seed, totals);
   totals.Print("error-sweep");
   CAPTURE(totals.first);
   CHECK(totals.checked > 0);
@@ -163,4 +200,15 @@ TEST_CASE("a failing disk loses nothing that was acknowledged", "[error-sweep]")
 }
 
 }  // namespace
+
+// A prime, so that no kind of failure is left out.
+uint64_t StrideOver(uint64_t all, uint64_t runs) {
+  if (all <= runs) return 1;
+  for (uint64_t n = std::max<uint64_t>(all / runs, 2);; ++n) {
+    bool prime = true;
+    for (uint64_t d = 2; d * d <= n && prime; ++d) prime = n % d != 0;
+    if (prime) return n;
+  }
+}
+
 }  // namespace millrace::log

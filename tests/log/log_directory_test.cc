@@ -1,5 +1,7 @@
 #include "log/log_directory.h"
 
+#include <cerrno>
+
 #include <fmt/format.h>
 
 #include "base/errors.h"
@@ -54,6 +56,10 @@ TEST_CASE("what must or must not exist is checked", "[directory]") {
                       .status()) == ErrorId::kNotFound);
   CHECK(ErrorIdOf(LogDirectory::Open(disk, clock, {.path = "none", .read_only = true}).status()) ==
         ErrorId::kNotFound);
+  OrFail(disk.Poke("file", "text"));
+  const Status file = LogDirectory::Open(disk, clock, {.path = "file"}).status();
+  CHECK(ErrorIdOf(file) == ErrorId::kInvalidArgument);
+  CHECK_THAT(file.ToString(), Catch::Contains("file: is a file, not a directory"));
   OneLog(disk).Open();
   CHECK(ErrorIdOf(
             LogDirectory::Open(disk, clock, {.path = "data", .error_if_exists = true}).status()) ==
@@ -82,6 +88,13 @@ TEST_CASE("a folder belongs to one topic id", "[directory]") {
     OrFail(disk.Erase("data/orders-0/partition.metadata"));
     CHECK(ErrorIdOf(log.directory->OpenPartition("orders-0", kOther, 0, {}, true).status()) ==
           ErrorId::kOrphanData);
+  }
+  SECTION("nor one whose metadata are from the future") {
+    log.log.reset();
+    OrFail(disk.Poke("data/orders-0/partition.metadata", "version: 3\ntopic_id: new"));
+    const Status status = log.directory->OpenPartition("orders-0", kTopic, 0, {}, false).status();
+    CHECK(ErrorIdOf(status) == ErrorId::kUnsupportedVersion);
+    CHECK_THAT(status.ToString(), Catch::Contains("version 3 is from the future"));
   }
   SECTION("its owner deletes it, marks, sums and all") {
     OrFail(log->Roll());
@@ -152,6 +165,25 @@ TEST_CASE("an unclean session does not make a clean one of partitions that it ne
   CHECK(log.directory->was_clean());
 }
 
+TEST_CASE("a manifest that the disk hid for a moment is not believed later", "[directory]") {
+  SimulatedDisk disk(1);
+  OneLog log(disk);
+  log.Open();
+  log.Close();
+  log.Drop();
+  disk.SetFaults([](const testing::DiskCall& call) -> std::optional<testing::Fault> {
+    if (call.op != testing::DiskOp::kOpen || !call.path.ends_with("manifest")) return std::nullopt;
+    return testing::Fault{.error = ENOENT};
+  });
+  log.Open();
+  CHECK_FALSE(log.directory->was_clean());
+  disk.SetFaults(nullptr);
+  Append(*log, {"a"});
+  log.DropAndOpen();
+  CHECK_FALSE(log.directory->was_clean());
+  CHECK(Values(ReadAll(*log)) == "a");
+}
+
 TEST_CASE("a clean open of many partitions looks into no log", "[directory]") {
   SimulatedDisk disk(1);
   testing::ManualClock clock;
@@ -201,7 +233,7 @@ TEST_CASE("a failed sync is final for the directory, until it is opened anew", "
     if (call.op != testing::DiskOp::kSync || fails-- <= 0) return std::nullopt;
     return testing::Fault{.kind = testing::Fault::Kind::kSyncDropsPages};
   });
-  CHECK(ErrorIdOf(log->SyncTo(2)) == ErrorId::kIoError);
+  CHECK(ErrorIdOf(log->SyncTo(2)) == ErrorId::kDirectoryFailed);
   CHECK(ErrorIdOf(log->SyncTo(2)) == ErrorId::kDirectoryFailed);
   CHECK(ErrorIdOf(log.directory->failed()) == ErrorId::kDirectoryFailed);
   CHECK(ErrorIdOf(TryAppend(*log, {"more"}).status()) == ErrorId::kDirectoryFailed);

@@ -2,8 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "record/codec.h"
-#include "record/record_reader.h"
+#include "record/for_each_record.h"
 
 namespace millrace::log {
 
@@ -25,6 +24,16 @@ std::vector<std::byte> MakeProducerBatch(const std::vector<std::string>& values,
                                          int64_t timestamp_ms) {
   std::vector<std::byte> batch = MakeBatch(values, timestamp_ms);
   record::AssignProducer(batch.data(), producer_id, epoch, sequence, record::PayloadCrc(batch));
+  return batch;
+}
+
+std::vector<std::byte> WithHeader(std::vector<std::byte> batch,
+                                  const std::function<void(record::BatchHeader&)>& change) {
+  auto header = OrFail(record::ParseHeader(batch));
+  change(header);
+  record::StoreHeader(header, batch.data());
+  header.crc = record::ComputeCrc(batch);
+  record::StoreHeader(header, batch.data());
   return batch;
 }
 
@@ -52,22 +61,14 @@ StatusOr<std::vector<Seen>> TryReadAll(PartitionLog& log, Offset from, Offset be
     auto read = log.Read(from, below, max_bytes, TestPool());
     if (!read.ok()) return read.status();
     if (read->bytes.empty()) break;
-    for (auto rest = read->bytes; !rest.empty();) {
-      const auto header = record::ParseHeader(rest);
-      if (!header.ok()) return header.status();
-      const auto batch = rest.first(header->size_bytes());
-      rest = rest.subspan(header->size_bytes());
-      const auto payload = record::ExpandedPayload(*header, batch, 1 << 20, TestPool());
-      if (!payload.ok()) return payload.status();
-      record::RecordReader reader(*header, payload->records);
-      record::RecordFields fields;
-      while (reader.Next(&fields)) {
-        if (fields.offset < from) continue;
-        seen.push_back({fields.offset, std::string(fields.key.str()),
-                        std::string(fields.value.str()), fields.timestamp_ms});
-      }
-      if (!reader.status().ok()) return reader.status();
-    }
+    const Status walked =
+        record::ForEachRecord(read->bytes, 1 << 20, TestPool(), [&](const auto& fields) {
+          if (fields.offset >= from)
+            seen.push_back({fields.offset, std::string(fields.key.str()),
+                            std::string(fields.value.str()), fields.timestamp_ms});
+          return absl::OkStatus();
+        });
+    if (!walked.ok()) return walked;
     from = read->next_offset;
   }
   return seen;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 #include "log/partition_log.h"
 #include "millrace/env.h"
 #include "millrace/testing/manual_clock.h"
+#include "record/batch.h"
 #include "record/batch_builder.h"
 #include "support/or_fail.h"
 
@@ -34,6 +36,10 @@ std::vector<std::byte> MakeBatch(const std::vector<std::string>& values,
 std::vector<std::byte> MakeProducerBatch(const std::vector<std::string>& values,
                                          int64_t producer_id, int16_t epoch, int32_t sequence,
                                          int64_t timestamp_ms = kT0);
+
+// The batch with another header, whose CRC is right.
+std::vector<std::byte> WithHeader(std::vector<std::byte> batch,
+                                  const std::function<void(record::BatchHeader&)>& change);
 
 // Appends a batch of `values`.
 StatusOr<AppendResult> TryAppend(PartitionLog& log, const std::vector<std::string>& values,

@@ -54,6 +54,28 @@ Finding CheckBatch(const Journal& journal, const record::BatchHeader& header,
                               candidates.back().epoch, Shortened(candidates.back().values))};
 }
 
+Finding CheckBatches(const Journal& journal, std::span<const std::byte> rest) {
+  while (!rest.empty()) {
+    const auto header = OrFail(record::ParseHeader(rest));
+    const auto batch = rest.first(header.size_bytes());
+    rest = rest.subspan(header.size_bytes());
+    const auto values = ValuesOf(header, batch);
+    if (!values.ok()) return {.what = values.status().ToString()};
+    if (Finding f = CheckBatch(journal, header, *values); !f.ok()) return f;
+  }
+  return {};
+}
+
+Finding CheckFound(const StatusOr<std::optional<PartitionLog::OffsetForTime>>& found, int64_t time,
+                   Offset base) {
+  if (found.ok() && found->has_value() && (*found)->offset == base) return {};
+  return {.what =
+              fmt::format("time {} of offset {}: {}", time, base,
+                          !found.ok()           ? found.status().ToString()
+                          : !found->has_value() ? "not found"
+                                                : fmt::format("found at {}", (*found)->offset))};
+}
+
 // Where reading can go on behind damage at `from`; -1 when the log does not say.
 Offset BehindDamage(PartitionLog& log, Offset from) {
   for (const DamagedRange& d : log.damage()) {
@@ -92,16 +114,29 @@ Finding CheckContents(PartitionLog& log, const Journal& journal, bool damage_all
                                   log.log_start(), log.log_end(), journal.acknowledged,
                                   read.ok() ? "nothing is read" : read.status().ToString())};
     }
-    for (auto rest = read->bytes; !rest.empty();) {
-      const auto header = OrFail(record::ParseHeader(rest));
-      const auto batch = rest.first(header.size_bytes());
-      rest = rest.subspan(header.size_bytes());
-      const auto values = ValuesOf(header, batch);
-      if (!values.ok()) return {.what = values.status().ToString()};
-      if (Finding f = CheckBatch(journal, header, *values); !f.ok()) return f;
-    }
+    if (Finding f = CheckBatches(journal, read->bytes); !f.ok()) return f;
     from = read->next_offset;
   }
+  return {};
+}
+
+Finding CheckAnswers(PartitionLog& log, const Journal& journal) {
+  for (Offset from = log.log_start(); from < log.log_end();) {
+    const auto read = log.Read(from, log.log_end(), 500, TestPool());
+    if (read.ok())
+      if (Finding f = CheckBatches(journal, read->bytes); !f.ok()) return f;
+    from = read.ok() && read->next_offset > from ? read->next_offset : from + 1;
+  }
+  for (const auto& [base, candidates] : journal.batches) {
+    if (base < log.log_start() || base >= std::min(log.log_end(), journal.acknowledged)) continue;
+    const int64_t time = candidates.back().timestamp_ms;
+    const auto found = log.FindTime(time, log.log_end(), TestPool());
+    if (Finding f = CheckFound(found, time, base); found.ok() && !f.ok()) return f;
+  }
+  const auto newest = log.FindMaxTimestamp(log.log_end() / 2, TestPool());
+  if (newest.ok() && newest->has_value() && (*newest)->offset >= log.log_end() / 2)
+    return {.what = fmt::format("the newest record below {} is {}", log.log_end() / 2,
+                                (*newest)->offset)};
   return {};
 }
 
@@ -110,12 +145,7 @@ Finding CheckTimes(PartitionLog& log, const Journal& journal) {
     if (base < log.log_start() || base >= std::min(log.log_end(), journal.acknowledged)) continue;
     const int64_t time = candidates.back().timestamp_ms;
     const auto found = log.FindTime(time, log.log_end(), TestPool());
-    if (!found.ok() || !found->has_value() || (*found)->offset != base)
-      return {.what = fmt::format("time {} of offset {}: {}", time, base,
-                                  !found.ok() ? found.status().ToString()
-                                  : !found->has_value()
-                                      ? "not found"
-                                      : fmt::format("found at {}", (*found)->offset))};
+    if (Finding f = CheckFound(found, time, base); !f.ok()) return f;
   }
   return {};
 }
@@ -156,8 +186,6 @@ Finding CheckProducers(PartitionLog& log) {
   return {};
 }
 
-namespace {
-
 Finding OpenAndCheck(OneLog& log, const Journal& journal, const CheckOptions& options) {
   if (const Status status = log.TryOpen(); !status.ok())
     return {.lost = journal.acknowledged > 0, .what = fmt::format("open: {}", status.ToString())};
@@ -176,10 +204,8 @@ Finding OpenAndCheck(OneLog& log, const Journal& journal, const CheckOptions& op
   return CheckProducers(*log);
 }
 
-}  // namespace
-
-LogDriver::LogDriver(FileSystem& files, const LogConfig& config, uint64_t seed)
-    : log_(files, config), random_(seed) {}
+LogDriver::LogDriver(FileSystem& files, const LogConfig& config, uint64_t seed, std::string path)
+    : log_(files, config, std::move(path)), random_(seed) {}
 
 bool LogDriver::Ok(const Status& status) {
   if (!status.ok()) last_error_ = status;
@@ -247,6 +273,11 @@ bool LogDriver::Append(size_t records, size_t value_bytes) {
   return AppendBatch({.values = NewValues(records, value_bytes)});
 }
 
+bool LogDriver::AppendLike(const Journal::Batch& batch) {
+  if (log_.log == nullptr) return false;
+  return AppendBatch({.values = batch.values});
+}
+
 bool LogDriver::AppendFrom(int64_t producer_id, size_t records) {
   if (log_.log == nullptr) return false;
   int32_t& sequence = sequences_[producer_id];
@@ -272,9 +303,10 @@ bool LogDriver::Roll() { return log_.log != nullptr && Ok(log_->Roll()); }
 
 bool LogDriver::DeleteBefore(Offset offset) {
   if (log_.log == nullptr) return false;
-  offset = std::min(offset, log_->synced_end());
+  // Under a policy that does not wait for syncs the high watermark is the end.
+  offset = std::min(offset, log_->log_end());
   journal_.start_asked = std::max(journal_.start_asked, offset);
-  if (!Ok(log_->DeleteRecordsBefore(offset, log_->synced_end()))) return false;
+  if (!Ok(log_->DeleteRecordsBefore(offset, log_->log_end()))) return false;
   journal_.start_acknowledged = std::max(journal_.start_acknowledged, offset);
   return true;
 }
@@ -315,10 +347,48 @@ bool LogDriver::ReleaseIdle() {
   return true;
 }
 
+void LogDriver::Read() {
+  if (log_.log == nullptr || !wrong_.ok()) return;
+  wrong_ = CheckAnswers(*log_, journal_);
+}
+
+void LogDriver::OpenBeside() {
+  OneLog reader(log_.files, log_.config, log_.path);
+  if (!wrong_.ok() || !Ok(reader.TryOpen(/*read_only=*/true))) return;
+  wrong_ = CheckAnswers(*reader, journal_);
+}
+
 std::string LogDriver::CheckLive() {
   if (log_.log == nullptr) return "";
   return CheckContents(*log_, journal_, false).what;
 }
+
+namespace {
+
+std::map<std::string, std::string> FilesOf(const testing::SimulatedDisk& disk) {
+  std::map<std::string, std::string> files;
+  for (const std::string& path : disk.AllFiles()) files[path] = OrFail(disk.Peek(path));
+  return files;
+}
+
+// Opened for reading, the log shows as much, and changes nothing.
+Finding OpenToReadAndCheck(testing::SimulatedDisk& disk, const LogConfig& config,
+                           const Journal& journal, const CheckOptions& options) {
+  const auto before = FilesOf(disk);
+  {
+    OneLog reader(disk, config);
+    if (const Status status = reader.TryOpen(/*read_only=*/true); !status.ok()) {
+      if (journal.acknowledged == 0) return {};  // it was only being made
+      return {.lost = true, .what = fmt::format("open for reading: {}", status.ToString())};
+    }
+    if (Finding f = CheckContents(*reader, journal, options.damage_allowed); !f.ok()) return f;
+  }
+  // Reading from the device shows what a failed sync has really left there.
+  if (options.damage_allowed || FilesOf(disk) == before) return {};
+  return {.what = "opened for reading, it was changed"};
+}
+
+}  // namespace
 
 Finding CheckDisk(std::shared_ptr<testing::SimulatedDisk> disk, const LogConfig& config,
                   Journal journal, const CheckOptions& options) {
@@ -327,18 +397,30 @@ Finding CheckDisk(std::shared_ptr<testing::SimulatedDisk> disk, const LogConfig&
   Journal& known = next.journal();
   OneLog& log = next.log();
   next.NumberFrom(1'000'000);
+  if (options.seed % 8 == 1) {
+    if (Finding f = OpenToReadAndCheck(*disk, config, known, options); !f.ok()) return f;
+  }
   if (Finding f = OpenAndCheck(log, known, options); !f.ok()) return f;
   // What is there now stays there, and what is not does not come back.
   known.acknowledged = std::max(known.acknowledged, log->log_end());
   known.start_acknowledged = log->log_start();
   known.start_asked = std::max(known.start_asked, known.start_acknowledged);
   known.may_be_clean = false;
+  // Some clients send again what was cut off: in the same epoch, behind a batch of the same size,
+  // what was cut behind the old one would pass for the next.
+  std::optional<Journal::Batch> again;
+  if (const auto found = known.batches.find(log->log_end());
+      options.seed % 4 == 0 && found != known.batches.end())
+    again = found->second.back();
   std::erase_if(known.batches, [&](const auto& b) { return b.first >= log->log_end(); });
   // Mostly in a new leader epoch, as the log's owner has it; without one an old tail has it easier.
-  known.epoch = log->latest_epoch() + (options.seed % 4 == 0 ? 0 : 1);
-  const bool synced = options.seed % 3 != 0;
-  if (!next.Append(2) || (synced && !next.Sync()) || !next.Append(1))
-    return {.what = fmt::format("appending on: {}", next.last_error().ToString())};
+  const bool new_epoch = !again.has_value() && options.seed / 4 % 4 != 0;
+  known.epoch = log->latest_epoch() + (new_epoch ? 1 : 0);
+  const bool synced = options.seed / 16 % 3 != 0;
+  const bool appended = again.has_value()
+                            ? next.AppendLike(*again)
+                            : next.Append(2) && (!synced || next.Sync()) && next.Append(1);
+  if (!appended) return {.what = fmt::format("appending on: {}", next.last_error().ToString())};
   const bool damaged = !log->recovery().damage.empty();
   log.Drop();
   disk = disk->PowerCut(options.seed, testing::CutMode::kAdversarial);

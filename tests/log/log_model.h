@@ -34,16 +34,24 @@ struct Journal {
   int32_t epoch_used = -1;        // of one that was answered
 };
 
+// What a checker found. `lost`: acknowledged records are gone; otherwise something wrong is there.
+struct Finding {
+  bool lost = false;
+  std::string what;
+  bool ok() const { return what.empty(); }
+};
+
 // Runs a workload against one log and keeps the journal. A step that fails returns false; a
 // workload stops there when the disk is frozen, and goes on otherwise.
 class LogDriver {
  public:
-  LogDriver(FileSystem& files, const LogConfig& config, uint64_t seed);
+  LogDriver(FileSystem& files, const LogConfig& config, uint64_t seed, std::string path = "data");
 
   bool Open();
   bool Close();
   bool Kill();  // and open again
   bool Append(size_t records = 1, size_t value_bytes = 0);
+  bool AppendLike(const Journal::Batch& batch);              // the same values, so of the same size
   bool AppendFrom(int64_t producer_id, size_t records = 1);  // idempotent, with its next sequence
   bool Sync();
   bool Roll();
@@ -52,6 +60,10 @@ class LogDriver {
   bool WriteMarks();
   bool Scrub();
   bool ReleaseIdle();
+  // Reads all, and finds each batch by its time. A call may fail; what it answers must be right.
+  void Read();
+  // Opens the log once more, for reading, beside this one, and reads all that it shows.
+  void OpenBeside();
   // Everything that is acknowledged can be read, here and now; a message when it cannot.
   std::string CheckLive();
 
@@ -60,6 +72,8 @@ class LogDriver {
   SplitMix64& random() { return random_; }
   void NumberFrom(int value) { next_value_ = value; }
   const Status& last_error() const { return last_error_; }
+  // The first answer that was wrong.
+  const Finding& wrong() const { return wrong_; }
 
  private:
   bool Ok(const Status& status);
@@ -72,13 +86,7 @@ class LogDriver {
   int next_value_ = 0;
   std::map<int64_t, int32_t> sequences_;
   Status last_error_;
-};
-
-// What a checker found. `lost`: acknowledged records are gone; otherwise something wrong is there.
-struct Finding {
-  bool lost = false;
-  std::string what;
-  bool ok() const { return what.empty(); }
+  Finding wrong_;
 };
 
 struct CheckOptions {
@@ -87,8 +95,9 @@ struct CheckOptions {
   uint64_t seed = 1;
 };
 
-// Opens the disk as its next user would and compares all of it with the journal; then appends,
-// syncs, cuts the power again and compares once more.
+// Opens the log as its next user would and compares all of it with the journal.
+Finding OpenAndCheck(OneLog& log, const Journal& journal, const CheckOptions& options);
+// The same; then appends, syncs, cuts the power again and compares once more.
 Finding CheckDisk(std::shared_ptr<testing::SimulatedDisk> disk, const LogConfig& config,
                   Journal journal, const CheckOptions& options);
 
@@ -103,6 +112,8 @@ const std::vector<Workload>& AllWorkloads();
 // `damage_allowed` says so; `unreadable` counts the offsets in them.
 Finding CheckContents(PartitionLog& log, const Journal& journal, bool damage_allowed,
                       int64_t* unreadable = nullptr);
+// What the log answers where any call may fail: errors are welcome, wrong answers are not.
+Finding CheckAnswers(PartitionLog& log, const Journal& journal);
 Finding CheckProducers(PartitionLog& log);
 // Each batch is found by its time.
 Finding CheckTimes(PartitionLog& log, const Journal& journal);

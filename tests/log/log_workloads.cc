@@ -86,6 +86,17 @@ void DeleteRecords(LogDriver& d) {
   d.Sync();
 }
 
+void DeleteUnsynced(LogDriver& d) {
+  if (!d.Open()) return;
+  for (int i = 0; i < 5; ++i) {
+    for (int j = 0; j < 7; ++j) d.Append(1, 180);
+    d.DeleteBefore(static_cast<Offset>(i * 7 + 4));
+    if (i == 2 && !d.Kill()) return;
+  }
+  d.Append();
+  d.Sync();
+}
+
 void Retention(LogDriver& d) {
   if (!d.Open()) return;
   for (int i = 0; i < 5; ++i) {
@@ -109,9 +120,40 @@ void Upkeep(LogDriver& d) {
   }
 }
 
+// A large segment, in which the scan of a recovery starts at one of many checkpoints.
+void Checkpoints(LogDriver& d) {
+  if (!d.Open()) return;
+  for (int i = 0; i < 6; ++i) {
+    for (int j = 0; j < 5; ++j) d.AppendFrom(1 + j % 3);
+    if (i % 3 != 1) d.Sync();
+    if (i == 2) d.Roll();
+    if (i % 2 == 1 && !(i == 3 ? d.Close() && d.Open() : d.Kill())) return;
+  }
+  d.Append();
+  d.Sync();
+}
+
+void Readers(LogDriver& d) {
+  if (!d.Open()) return;
+  for (int i = 0; i < 3; ++i) {
+    for (int j = 0; j < 10; ++j) d.Append(2, 90);
+    d.Sync();
+    d.ReleaseIdle();
+    d.Read();
+    if (i == 1 && !d.Kill()) return;
+    d.OpenBeside();
+  }
+}
+
 LogConfig Large() {
   LogConfig config = Small();
   config.segment_bytes = 1 << 20;
+  return config;
+}
+
+LogConfig WithCheckpoints() {
+  LogConfig config = Large();
+  config.checkpoint_bytes = 500;
   return config;
 }
 
@@ -127,8 +169,11 @@ const std::vector<Workload>& AllWorkloads() {
       {"close-and-open", Small(), CloseAndOpen},
       {"restarts", Small(), Restarts},
       {"delete-records", Small(), DeleteRecords},
+      {"delete-unsynced", Small(), DeleteUnsynced},
       {"retention", Small(), Retention},
       {"upkeep", Small(), Upkeep},
+      {"checkpoints", WithCheckpoints(), Checkpoints},
+      {"readers", Small(), Readers},
   };
   return all;
 }

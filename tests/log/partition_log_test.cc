@@ -116,6 +116,11 @@ TEST_CASE("a log refuses batches that are none", "[log]") {
     const Status status = log->Append(batch, {}, false).status();
     CHECK(ErrorIdOf(status) == ErrorId::kRecordTooLarge);
     CHECK_THAT(status.ToString(), Catch::Contains("max.message.bytes is 500"));
+    INFO("or for a segment");
+    log->SetConfig({.segment_bytes = 400, .max_message_bytes = 500});
+    const Status wide = log->Append(batch, {}, false).status();
+    CHECK(ErrorIdOf(wide) == ErrorId::kRecordTooLarge);
+    CHECK_THAT(wide.ToString(), Catch::Contains("segment.bytes is 400"));
   }
   SECTION("cut off") {
     auto batch = MakeBatch({"a"});

@@ -1,3 +1,5 @@
+#include <map>
+
 #include <fmt/format.h>
 
 #include "base/byte_writer.h"
@@ -97,6 +99,71 @@ TEST_CASE("after a power cut, damage above the durable mark is a torn tail", "[r
   }
 }
 
+// Its offset lies outside of its CRC: a torn write can leave a new batch's first bytes in front of
+// what an earlier life of the block held.
+TEST_CASE("an old batch behind the first bytes of a new one is a torn tail", "[recovery]") {
+  SimulatedDisk disk(1);
+  {
+    OneLog log(disk);
+    log.Open();
+    for (int i = 0; i < 3; ++i) {
+      OrFail(TryAppendFrom(*log, {Value(i)}, 7, 0, i).status());
+      OrFail(log->SyncTo(i + 1));
+      if (i == 0) OrFail(log.directory->WriteMarks());
+    }
+    log.Drop();
+  }
+  const auto after = NextBoot(*disk.Clone());
+  std::string bytes = OrFail(after->Peek(kFirst));
+  const size_t size = bytes.size() / 3;
+  const int old = GENERATE(0, 1);  // 1: the batch itself, which is sound
+  if (old == 0) bytes.replace(size + 8, size - 8, bytes.substr(8, size - 8));
+  OrFail(after->Poke(kFirst, bytes));
+  OneLog log(*after);
+  log.Open();
+  CHECK(log->recovery().durable_mark == 1);
+  CHECK(log->recovery().damage.empty());
+  CHECK(Values(ReadAll(*log)) == Expected(0, old == 0 ? 1 : 3));
+  CHECK(log->recovery().cut_bytes == (old == 0 ? 2 * size : 0));
+}
+
+TEST_CASE("a sound batch where another one was synced is damage, not data", "[recovery]") {
+  const auto disk = NextBoot(*Disk(5, 7));
+  std::string bytes = OrFail(disk->Peek(kFirst));
+  // The device wrote batch 2 to the place of batch 3 as well; only their offsets differ.
+  bytes.replace(3 * kBatchBytes + 8, kBatchBytes - 8,
+                bytes.substr(2 * kBatchBytes + 8, kBatchBytes - 8));
+  OrFail(disk->Poke(kFirst, bytes));
+  OneLog log(*disk);
+  log.Open();
+  REQUIRE(log->recovery().damage.size() == 1);
+  const DamagedRange& damage = log->recovery().damage[0];
+  CHECK(damage.first_offset == 0);
+  CHECK(damage.end_offset == 5);
+  CHECK_THAT(damage.what, Catch::Contains("synced were those up to byte 450"));
+  CHECK(absl::IsDataLoss(TryReadAll(*log, 3, 4).status()));
+  CHECK(Values(ReadAll(*log, 5)) == Expected(5, 7));
+}
+
+TEST_CASE("other batches than those that were synced are damage, whatever their size",
+          "[recovery]") {
+  const auto disk = NextBoot(*Disk(5, 5));
+  // The same offsets, as another log would have them.
+  std::string bytes;
+  for (int i = 0; i < 5; ++i) {
+    auto batch = MakeBatch({"other"});
+    record::AssignOffset(batch.data(), i, 0);
+    bytes += AsText(batch);
+  }
+  OrFail(disk->Poke(kFirst, bytes));
+  OneLog log(*disk);
+  log.Open();
+  REQUIRE(log->recovery().damage.size() == 1);
+  CHECK(log->recovery().damage[0].first_offset == 0);
+  CHECK(log->recovery().damage[0].end_offset == 5);
+  CHECK(absl::IsDataLoss(TryReadAll(*log, 3, 4).status()));
+}
+
 TEST_CASE("damage below the durable mark is corruption: kept, named, and the rest is served",
           "[recovery]") {
   const auto disk = NextBoot(*Disk(10, 10));
@@ -121,6 +188,43 @@ TEST_CASE("damage below the durable mark is corruption: kept, named, and the res
   CHECK(log->segments().size() == 2);
   CHECK(Append(*log, {Value(10)}, kT0, 1).base_offset == 10);
   CHECK(Values(OrFail(TryReadAll(*log, 5, 11))) == Expected(5, 11));
+}
+
+// Neither the batch nor an index says where the next one begins; the mark says where one may.
+TEST_CASE("behind a batch of unknown length the log goes on at the mark", "[recovery]") {
+  const auto disk = NextBoot(*Disk(5, 8));
+  constexpr size_t kLengthAt = 2 * kBatchBytes + 10;
+  Damage(*disk, kFirst, kLengthAt);
+  SECTION("where a batch begins") {
+    OneLog log(*disk);
+    log.Open();
+    REQUIRE(log->recovery().damage.size() == 1);
+    CHECK(log->recovery().damage[0].end_offset == 5);
+    CHECK(Values(ReadAll(*log, 5)) == Expected(5, 8));
+    INFO("and the next opening, for which the mark has moved on, finds it again");
+    log.DropAndOpen();
+    CHECK(Values(ReadAll(*log, 5)) == Expected(5, 8));
+  }
+  SECTION("where another batch than that begins, nothing tells it apart") {
+    Damage(*disk, kFirst, 5 * kBatchBytes + 7);  // its offset
+    OneLog log(*disk);
+    log.Open();
+    REQUIRE(log->recovery().damage.size() == 1);
+    CHECK(log->recovery().damage[0].first_offset == 2);
+    CHECK(log->recovery().damage[0].end_offset == 5);
+    CHECK(log->recovery().damage[0].size_bytes == 6 * kBatchBytes);
+    CHECK(log->log_end() == 5);
+  }
+  SECTION("of a file that the mark does not speak of, its end") {
+    const LogConfig config{.segment_bytes = 5 * kBatchBytes};
+    const auto rolled = NextBoot(*Disk(12, 12, config));
+    OrFail(rolled->Poke("data/millrace/marks", "garbage"));
+    Damage(*rolled, kFirst, kLengthAt);
+    OneLog log(*rolled, config);
+    log.Open();
+    CHECK(ErrorIdOf(log->Read(2, 12, 1, TestPool()).status()) == ErrorId::kCorruptLog);
+    CHECK(Values(OrFail(TryReadAll(*log, 5, 12))) == Expected(5, 12));
+  }
 }
 
 TEST_CASE("a file that ends below the durable mark leaves a gap, and offsets are not used again",
@@ -208,6 +312,59 @@ TEST_CASE("where the marks are lost, the last closed segment stands in for them"
   }
 }
 
+TEST_CASE("a clean close vouches for its log although the marks are lost", "[recovery]") {
+  const auto disk = std::make_shared<SimulatedDisk>(1);
+  OneLog first(*disk);
+  first.Open();
+  AppendMany(*first, 0, 12);
+  first.Close();
+  first.Drop();
+  OrFail(disk->Poke("data/millrace/marks", "garbage"));
+  Damage(*disk, kFirst, 5 * kBatchBytes + 70);
+
+  OneLog second(*disk);
+  second.Open();
+  AppendMany(*second, 12, 13);
+  OrFail(second->SyncTo(13));
+  second.Drop();
+
+  const auto next_boot = NextBoot(*disk);
+  OneLog third(*next_boot);
+  third.Open();
+  CHECK(third->recovery().cut_bytes == 0);
+  CHECK(third->log_end() == 13);
+  CHECK(Values(OrFail(TryReadAll(*third, 6, 13))) == Expected(6, 13));
+}
+
+TEST_CASE("opened for reading, a log is recovered in memory alone", "[recovery]") {
+  const auto check = [](SimulatedDisk& disk, const LogConfig& config, Offset end) {
+    std::map<std::string, std::string> before;
+    for (const std::string& path : disk.AllFiles()) before[path] = OrFail(disk.Peek(path));
+    OneLog log(disk, config);
+    OrFail(log.TryOpen(/*read_only=*/true));
+    CHECK(log->log_end() == end);
+    CHECK(Values(OrFail(TryReadAll(*log, 0, end))) == Expected(0, static_cast<int>(end)));
+    log.Drop();
+    for (const auto& [path, bytes] : before) CHECK(OrFail(disk.Peek(path)) == bytes);
+    CHECK(disk.AllFiles().size() == before.size());
+  };
+  const LogConfig config{.segment_bytes = 5 * kBatchBytes};
+  const auto disk = NextBoot(*Disk(12, 22, config));
+  SECTION("whole") { check(*disk, config, 22); }
+  SECTION("without its epochs and its sums") {
+    OrFail(disk->Erase("data/orders-0/leader-epoch-checkpoint"));
+    for (const std::string& path : disk->AllFiles()) {
+      if (path.starts_with("data/millrace/sums/")) OrFail(disk->Erase(path));
+    }
+    check(*disk, config, 22);
+  }
+  SECTION("with a torn tail") {
+    const auto torn = NextBoot(*Disk(12, 14));
+    Damage(*torn, kFirst, 13 * kBatchBytes + 70);
+    check(*torn, {}, 13);
+  }
+}
+
 TEST_CASE("a missing segment is a gap, and the others are served", "[recovery]") {
   const LogConfig config{.segment_bytes = 5 * kBatchBytes};
   const auto disk = NextBoot(*Disk(22, 22, config));
@@ -226,8 +383,13 @@ TEST_CASE("a missing segment is a gap, and the others are served", "[recovery]")
     OrFail(disk->Erase("data/orders-0/00000000000000000000.log"));
     OneLog log(*disk, config);
     log.Open();
+    const bool closed = GENERATE(false, true);
+    if (closed) log.CloseAndOpen();  // cleanly, which looks into no log
     CHECK(log->log_start() == 0);
-    CHECK(ErrorIdOf(log->Read(2, 22, 1, TestPool()).status()) == ErrorId::kCorruptLog);
+    const Status status = log->Read(2, 22, 1, TestPool()).status();
+    CHECK(ErrorIdOf(status) == ErrorId::kCorruptLog);
+    CHECK_THAT(status.ToString(),
+               Catch::Contains(closed ? "no file holds offset 2" : "offsets [0, 5)"));
     CHECK(Values(OrFail(TryReadAll(*log, 5, 22))) == Expected(5, 22));
   }
   SECTION("the active one") {
@@ -256,11 +418,15 @@ TEST_CASE("left-over files go, unknown ones stay", "[recovery]") {
   const LogConfig config{.segment_bytes = 5 * kBatchBytes};
   const auto disk = NextBoot(*Disk(12, 12, config));
   const std::string folder = "data/orders-0/";
-  const std::vector<std::string> removed = {
-      "leader-epoch-checkpoint.tmp",        "00000000000000000005.snapshot.tmp",
-      "00000000000000000005.log.cleaned",   "00000000000000000005.index.cleaned",
-      "00000000000000000000.index.deleted", "next.tmp",
-      "00000000000000000000.270.cut.tmp"};
+  const std::vector<std::string> removed = {"leader-epoch-checkpoint.tmp",
+                                            "partition.metadata.tmp",
+                                            "00000000000000000005.timeindex.cleaned",
+                                            "00000000000000000005.snapshot.tmp",
+                                            "00000000000000000005.log.cleaned",
+                                            "00000000000000000005.index.cleaned",
+                                            "00000000000000000000.index.deleted",
+                                            "next.tmp",
+                                            "00000000000000000000.270.cut.tmp"};
   const std::vector<std::string> kept = {"notes.txt", "00000000000000000005.log.swap",
                                          "00000000000000000007.log.deleted", "5.log",
                                          "00000000000000000000.270.cut"};
@@ -340,7 +506,7 @@ TEST_CASE("the epochs of a log survive a damaged file, and are not given out twi
     OrFail(log->DeleteRecordsBefore(12, 12));
     log.CloseAndOpen();
     CHECK(log->recovery().clean);
-    CHECK_FALSE(log->EndOfEpoch(1).has_value());
+    CHECK(log->EndOfEpoch(1)->end_offset == 12);  // nothing is left of it
     log.DropAndOpen();
     CHECK(log->recovery().damage.empty());
   }

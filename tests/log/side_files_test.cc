@@ -69,7 +69,7 @@ TEST_CASE("the epoch cache knows where each epoch ends", "[side-files]") {
   CHECK(epochs.EpochAt(19) == 1);
   CHECK(epochs.EpochAt(20) == 3);
   CHECK(epochs.EpochAt(99) == 4);
-  CHECK_FALSE(epochs.EndOf(0, 50).has_value());
+  CHECK(epochs.EndOf(0, 50)->end_offset == 0);  // nothing is left of it
   CHECK(epochs.EndOf(1, 50)->end_offset == 20);
   CHECK(epochs.EndOf(2, 50)->epoch == 1);
   CHECK(epochs.EndOf(4, 50)->end_offset == 50);
@@ -160,6 +160,61 @@ TEST_CASE("the producer that wrote longest ago is forgotten first", "[producers]
   const ProducerState again = OrFail(ProducerState::FromSnapshot(state.Snapshot(), 2));
   CHECK(again.size() == 2);
   CHECK(again.NextSequence(3, 0) == 0);
+}
+
+TEST_CASE("what is no data of a producer leaves its sequences alone", "[producers]") {
+  ProducerState state;
+  record::BatchHeader marker = ProducerBatch(1, 3, -1, 1, 0);
+  marker.attributes = 32;
+  CHECK_FALSE(OrFail(state.Check(marker)).has_value());
+  state.Update(marker);
+  INFO("a transaction marker tells the epoch and nothing more");
+  CHECK(state.NextSequence(1, 3) == 0);
+  CHECK(ErrorIdOf(state.Check(ProducerBatch(1, 2, 0, 1, 0)).status()) ==
+        ErrorId::kInvalidProducerEpoch);
+  state.Update(ProducerBatch(1, 3, 0, 5, 1));
+  record::BatchHeader unnumbered = ProducerBatch(1, 3, -1, 1, 6);
+  state.Update(unnumbered);
+  CHECK(state.NextSequence(1, 3) == 5);
+}
+
+TEST_CASE("room for one producer is room for the next one", "[producers]") {
+  ProducerState state(1);
+  for (int id = 1; id <= 3; ++id) {
+    state.Reserve(ProducerBatch(id, 0, 0, 1, id));
+    state.Update(ProducerBatch(id, 0, 0, 1, id));
+    CHECK(state.size() == 1);
+    CHECK(state.NextSequence(id, 0) == 1);
+  }
+  INFO("a snapshot of more than there is room for");
+  ProducerState many;
+  for (int id = 1; id <= 3; ++id)
+    for (int sequence = 0; sequence < 7; ++sequence)
+      many.Update(ProducerBatch(id, 0, sequence, 1, sequence * 3 + id));
+  const ProducerState few = OrFail(ProducerState::FromSnapshot(many.Snapshot(), 2));
+  CHECK(few.size() == 2);
+  for (int id = 2; id <= 3; ++id)
+    for (int sequence = 2; sequence < 7; ++sequence)
+      CHECK(OrFail(few.Check(ProducerBatch(id, 0, sequence, 1, 0)))->base_offset ==
+            sequence * 3 + id);
+}
+
+TEST_CASE("an epoch checkpoint is numbers and line ends, nothing else", "[side-files]") {
+  CHECK(EpochCache::Parse("0\n1\n5 10\n").ok());
+  for (const char* text :
+       {"", "0", "0 ", "x\n1\n5 10\n", "0\n1", "0\n1 5 10\n", "0\n1 5 10\n", "0\n1\n5", "0\n1\n5 ",
+        "0\n1\n5\n10\n", "0\n1\n5 10", "0\n1\n5 10 ", "0\n1\nx 10\n", "0\n1\n5 x\n"})
+    CHECK(ErrorIdOf(EpochCache::Parse(text).status()) == ErrorId::kCorruptLog);
+}
+
+TEST_CASE("an epoch that is assigned ends those above it", "[side-files]") {
+  EpochCache epochs({{3, 10}, {5, 20}, {7, 30}});
+  CHECK(epochs.EpochAt(9) == -1);
+  CHECK(epochs.EpochAt(10) == 3);
+  epochs.Assign(5, 40);
+  CHECK(epochs.entries() == std::vector<EpochStart>{{3, 10}, {5, 40}});
+  epochs.Assign(6, 10);
+  CHECK(epochs.entries() == std::vector<EpochStart>{{6, 10}});
 }
 
 TEST_CASE("a mark survives what a power cut leaves of the newer one", "[side-files]") {
@@ -296,6 +351,23 @@ TEST_CASE("records of closed segments are found again, damaged ones are not beli
   OrFail(disk.Poke("sums", bytes + "half an entry"));
   SegmentSums sums(disk, "sums");
   CHECK(OrFail(sums.Load()) == std::vector<SegmentRecord>{first});
+  OrFail(sums.Append(gate, second));
+  CHECK(OrFail(SegmentSums(disk, "sums").Load()) == std::vector<SegmentRecord>{first, second});
+}
+
+TEST_CASE("sums that could not be read are not written over", "[side-files]") {
+  SimulatedDisk disk(1);
+  SyncGate gate(disk, "");
+  const SegmentRecord first{.base = 0, .end_offset = 10, .size_bytes = 900, .sum = 1};
+  const SegmentRecord second{.base = 10, .end_offset = 20, .size_bytes = 950, .sum = 2};
+  OrFail(SegmentSums(disk, "sums").Append(gate, first));
+  SegmentSums sums(disk, "sums");
+  disk.SetFaults([](const testing::DiskCall& call) -> std::optional<testing::Fault> {
+    if (call.op != testing::DiskOp::kRead) return std::nullopt;
+    return testing::Fault{};
+  });
+  CHECK_FALSE(sums.Append(gate, second).ok());
+  disk.SetFaults(nullptr);
   OrFail(sums.Append(gate, second));
   CHECK(OrFail(SegmentSums(disk, "sums").Load()) == std::vector<SegmentRecord>{first, second});
 }

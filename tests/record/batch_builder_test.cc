@@ -129,6 +129,30 @@ TEST_CASE("a batch that fits the expected bytes takes one buffer", "[record][bui
   CHECK(pool.outstanding_bytes() == taken);
 }
 
+TEST_CASE("a buffer that somebody still holds is not used again", "[record][builder]") {
+  BufferPool pool;
+  BatchBuilder builder(pool);
+  builder.Append(1, "k", "first");
+  EncodedBatch first = OrFail(builder.Finish());
+  const std::byte* const bytes = first.buffer.data();
+  const bool held = GENERATE(true, false);
+  const Buffer holder = held ? first.buffer : Buffer();
+  builder.Reuse(std::move(first.buffer));
+  builder.Append(2, "k", "second");
+  CHECK((OrFail(builder.Finish()).buffer.data() == bytes) != held);
+}
+
+TEST_CASE("a builder keeps no buffer beside its own, and no huge one", "[record][builder]") {
+  BufferPool pool;
+  BatchBuilder builder(pool);
+  builder.Append(1, "k", "mine");
+  Buffer other = pool.Get(100);
+  builder.Reuse(std::move(other));
+  CHECK(OrFail(Decode(OrFail(builder.Finish()).bytes(), pool))[0].value == "mine");
+  builder.Reuse(pool.Get(size_t{64} << 20));
+  CHECK(pool.outstanding_bytes() == 0);
+}
+
 TEST_CASE("random batches decode to what was put in", "[record][builder]") {
   BufferPool pool;
   const uint64_t seed = GENERATE(take(60, random(uint64_t{1}, uint64_t{1} << 40)));

@@ -13,6 +13,7 @@
 #include "base/byte_reader.h"
 #include "base/errors.h"
 #include "batch_helpers.h"
+#include "record/decoder.h"
 
 namespace millrace::record {
 namespace {
@@ -114,6 +115,21 @@ const auto kCodecs = {Codec::kGzip, Codec::kSnappy, Codec::kLz4, Codec::kZstd};
 
 }  // namespace
 
+TEST_CASE("a zstd frame that holds less than it says is refused, however it is read",
+          "[record][codec]") {
+  // Claims 256 bytes or more; its one block, the last, is empty.
+  constexpr std::string_view kFrame("\x28\xb5\x2f\xfd\x40\x0a\0\0\1\0\0", 11);
+  BufferPool pool;
+  CHECK_FALSE(Decompress(Codec::kZstd, AsBytes(kFrame), 1000, pool).ok());
+  for (const size_t piece : {size_t{1}, size_t{100}, size_t{1000}}) {
+    const auto decoder = OrFail(NewDecoder(Codec::kZstd, AsBytes(kFrame), 1000, pool));
+    std::vector<std::byte> out(piece);
+    const Status refused = decoder->Read(out).status();
+    INFO(piece << ": " << refused.ToString());
+    CHECK(ErrorIdOf(refused) == ErrorId::kCorruptMessage);
+  }
+}
+
 TEST_CASE("what was compressed expands to the same, at every level", "[record][codec]") {
   BufferPool pool;
   const auto [codec, level] = GENERATE(table<Codec, int>({{Codec::kNone, 0},
@@ -139,6 +155,27 @@ TEST_CASE("what was compressed expands to the same, at every level", "[record][c
     if (codec != Codec::kNone && level != -131072 && size > 1000)
       CHECK(compressed.size_bytes < size / 2);
   }
+}
+
+TEST_CASE("what is no codec has no name and no decoder", "[record][codec]") {
+  BufferPool pool;
+  CHECK_FALSE(Name(static_cast<Codec>(7)).empty());
+  for (const Codec codec : {Codec::kNone, static_cast<Codec>(7)})
+    CHECK(ErrorIdOf(NewDecoder(codec, {}, 10, pool).status()) == ErrorId::kUnsupportedCompression);
+}
+
+TEST_CASE("a payload is expanded from a whole batch, and may be nothing", "[record][codec]") {
+  BufferPool pool;
+  const std::vector<std::byte> empty(kHeaderBytes);
+  BatchHeader header{.batch_length = kHeaderBytes - kLogOverheadBytes, .attributes = 4};
+  CHECK(OrFail(ExpandedPayload(header, empty, 100, pool)).records.empty());
+  header.record_count = 1;  // which nothing does not hold
+  CHECK(ErrorIdOf(ExpandedPayload(header, empty, 100, pool).status()) == ErrorId::kCorruptMessage);
+  header.record_count = 0;
+  std::vector<std::byte> noise(kHeaderBytes + 9);
+  header.batch_length += 9;
+  CHECK(ErrorIdOf(ExpandedPayload(header, noise, 100, pool).status()) == ErrorId::kCorruptMessage);
+  CHECK(ErrorIdOf(ExpandedPayload(header, empty, 100, pool).status()) == ErrorId::kCorruptMessage);
 }
 
 TEST_CASE("room is left in front of compressed bytes", "[record][codec]") {
@@ -205,6 +242,15 @@ TEST_CASE("compressed data that is cut off or noisy is corrupt", "[record][codec
     CHECK(ErrorIdOf(ExpandStatus(codec, std::string(100, '\xff'))) == ErrorId::kCorruptMessage);
     CHECK(ErrorIdOf(ExpandStatus(codec, "")) == ErrorId::kCorruptMessage);
   }
+}
+
+TEST_CASE("gzip takes more than one piece", "[record][codec]") {
+  BufferPool pool;
+  std::string plain(size_t{20} << 20, 'x');
+  for (size_t i = 0; i < plain.size(); i += 1000) plain[i] = static_cast<char>(i / 1000);
+  const auto packed = OrFail(Compress(Codec::kGzip, 1, AsBytes(std::string_view(plain)), pool));
+  const auto again = OrFail(Decompress(Codec::kGzip, packed.bytes(), plain.size(), pool));
+  CHECK((AsText(again.bytes()) == plain));
 }
 
 TEST_CASE("gzip is read in one member or several", "[record][codec]") {
@@ -413,7 +459,7 @@ TEST_CASE("a small batch takes a small buffer, however much it might take", "[re
 }
 
 TEST_CASE("one snappy block beyond the limit is refused before memory is taken",
-          "[record][codec]") {
+          "[record][codec][memory]") {
   const std::string bomb = RawSnappyBomb();
   const int64_t before = ForgetPeakMemory();
   CHECK(ErrorIdOf(ExpandStatus(Codec::kSnappy, bomb, size_t{1} << 20)) == ErrorId::kRecordTooLarge);
@@ -422,7 +468,7 @@ TEST_CASE("one snappy block beyond the limit is refused before memory is taken",
   CHECK(Expand(Codec::kSnappy, RawSnappyBomb(640), pool) == std::string(641, '\0'));
 }
 
-TEST_CASE("a decompression bomb costs little memory", "[record][codec]") {
+TEST_CASE("a decompression bomb costs little memory", "[record][codec][memory]") {
   const Codec codec = GENERATE(Codec::kGzip, Codec::kSnappy, Codec::kLz4, Codec::kZstd);
   CAPTURE(Name(codec));
   const std::string bomb = Bomb(codec);

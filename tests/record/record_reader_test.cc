@@ -181,6 +181,10 @@ TEST_CASE("headers are walked as they were written", "[record][reader]") {
     CHECK(!bad.Next(&key, &value));
     HeaderReader none({}, 5);
     CHECK(!none.Next(&key, &value));
+    HeaderReader no_key(AsBytes({"\1\0", 2}), 1);
+    CHECK(!no_key.Next(&key, &value));
+    HeaderReader cut_off(AsBytes("\2a\x08v"), 1);
+    CHECK(!cut_off.Next(&key, &value));
   }
 }
 

@@ -68,6 +68,11 @@ TEST_CASE("offsets of a client's batch are 0, 1, 2 and on", "[record][validate]"
     check({.last_offset_delta = 9, .record_count = 3}, {0, 1, 2},
           "3 records, a last offset delta of 9 needs 10");
     check({.last_offset_delta = 0, .record_count = 0}, {}, "0 records");
+    // Added to this base, the delta of the second would be no offset at all.
+    const int64_t last = INT64_MAX - 1;
+    check({.base_offset = last - 1, .last_offset_delta = 1, .record_count = 2}, {0, INT32_MAX},
+          "record 2 of 2");
+    check({.base_offset = 0, .last_offset_delta = 1, .record_count = 2}, {0, -1}, "record 2 of 2");
   }
 }
 
@@ -146,6 +151,43 @@ TEST_CASE("compressed records beyond the limit are too large, damaged ones inval
     const Status status = Validate(damaged);
     CHECK(ErrorIdOf(status) == ErrorId::kInvalidRecord);
     CHECK_THAT(Says(status), Contains("batch at offset 0"));
+  }
+}
+
+TEST_CASE("compressed data that turns out damaged behind its last record is invalid",
+          "[record][validate]") {
+  // The records fill the window of the check to the byte; what follows is looked at alone.
+  constexpr size_t kWindow = size_t{64} << 10;
+  ByteWriter body;
+  body.Integer<int8_t>(0);
+  body.Varlong(0);
+  body.Varint(0);
+  body.Varint(-1);
+  const std::string value(kWindow - 11, 'v');
+  body.Varint(static_cast<int32_t>(value.size()));
+  body.Text(value);
+  body.Varint(0);
+  ByteWriter out;
+  out.Varint(static_cast<int32_t>(body.size()));
+  out.Bytes(body.bytes());
+  REQUIRE(out.size() == kWindow);
+  const BatchHeader one = {.last_offset_delta = 0, .record_count = 1};
+  auto batch = Wrap(one, out.Take(), Codec::kSnappy);
+  OrFail(Validate(batch));
+  const std::byte no_block[] = {std::byte{0}, std::byte{0}, std::byte{0}, std::byte{9}};
+  batch.insert(batch.end(), std::begin(no_block), std::end(no_block));
+  auto header = OrFail(ParseHeader(batch));
+  header.batch_length += 4;
+  StoreHeader(header, batch.data());
+  CHECK(ErrorIdOf(Validate(batch)) == ErrorId::kInvalidRecord);
+}
+
+TEST_CASE("a compressed record that ends after its length is invalid", "[record][validate]") {
+  const BatchHeader one = {.last_offset_delta = 0, .record_count = 1};
+  for (const size_t bytes : {1, 2}) {
+    std::vector<std::byte> payload(bytes, std::byte{0});
+    payload[0] = std::byte{20};  // ten bytes
+    CHECK(ErrorIdOf(Validate(Wrap(one, payload, Codec::kZstd))) == ErrorId::kInvalidRecord);
   }
 }
 

@@ -105,8 +105,9 @@ void ExpectedState::Invoke(const Op& op) {
   }
   for (const OffsetOf& entry : op.offsets) {
     if (op.kind == OpKind::kCommit) {
-      int64_t& most = committed_[{op.group, entry.key}].most;
-      most = std::max(most, entry.offset);
+      CommittedOffset& committed = committed_[{op.group, entry.key}];
+      committed.most = std::max(committed.most, entry.offset);
+      committed.asked = true;
     } else if (op.kind == OpKind::kTrim) {
       int64_t& most = At(entry.key).log_start_most;
       most = std::max(most, entry.offset);
@@ -167,6 +168,12 @@ void ExpectedState::SeeCommitted(const Op& op) {
       Wrong("group {}, {}: offset {} is committed, but at most {} was asked for", op.group,
             names_.NameOf(entry.key), entry.offset, committed.most);
     }
+    // A commit that nobody saw the end of, as none of the automatic group's is seen: another offset
+    // says that it has happened, the same one says nothing.
+    const bool asked = std::exchange(committed.asked, false) || op.group == kAutomatic;
+    const bool same = std::exchange(committed.seen, entry.offset) == entry.offset;
+    const bool unknown = committed.parted_at && same && asked;
+    if (!same) committed.parted_at.reset();
     // The directory was recovered: what did not happen by now never will.
     committed.least = committed.most = entry.offset;
     const Partition& partition = At(entry.key);
@@ -174,7 +181,8 @@ void ExpectedState::SeeCommitted(const Op& op) {
       committed.parted_at = std::min(committed.parted_at.value_or(entry.offset), partition.end());
       committed.least = *committed.parted_at;
     }
-    resume_at_[{op.group, entry.key}] = std::max(committed.least, partition.log_start);
+    if (!unknown)
+      resume_at_[{op.group, entry.key}] = std::max(committed.least, partition.log_start);
   }
 }
 

@@ -70,6 +70,8 @@ class ExpectedState {
   struct CommittedOffset {
     int64_t least = -1;  // accepted, or read from a recovered directory
     int64_t most = -1;   // asked for
+    int64_t seen = -1;   // as the last reading found it
+    bool asked = false;  // since then
     // A power cut took records below the committed offset. Until the group commits anew it goes on
     // from where the log had ended then.
     std::optional<int64_t> parted_at = {};

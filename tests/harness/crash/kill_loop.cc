@@ -48,9 +48,14 @@ class KillLoop {
     for (const KillPointInfo& info : kAllKillPoints) points_.push_back({info.name});
   }
 
-  // Stops at the first directory that is not right.
+  // Stops at the first directory that is not right. Where chance has passed over a kill point, it
+  // goes on for up to as many cycles again.
   Totals Run(bool quiet) {
-    for (int number = 0; totals_.checked < settings_.cycles && IsClean(); ++number) {
+    const auto goes_on = [&] {
+      return totals_.checked < settings_.cycles ||
+             (!PointsAreHit() && totals_.checked < 2 * settings_.cycles);
+    };
+    for (int number = 0; goes_on() && IsClean(); ++number) {
       const std::string& work = number % 4 == 3 ? settings_.disk : settings_.memory;
       UseDirectory(fmt::format("{}/{}", work, number), quiet);
     }
@@ -58,14 +63,14 @@ class KillLoop {
   }
   bool IsClean() const { return totals_.lost + totals_.wrong == 0; }
 
-  // Prints how often each point was hit; false if that is too seldom for so many cycles.
-  bool CheckPoints() const {
-    bool enough = true;
-    for (const Point& point : points_) {
+  void PrintPoints() const {
+    for (const Point& point : points_)
       std::cout << fmt::format("  kill point {:<28}{:>6} hits\n", point.name, point.hits);
-      enough = enough && point.hits >= kWantedHits;
-    }
-    return enough || settings_.cycles < kCyclesPerPoint * points_.size();
+  }
+  // Each was hit often enough, or there are too few cycles to ask for that.
+  bool PointsAreHit() const {
+    return settings_.cycles < kCyclesPerPoint * points_.size() ||
+           std::ranges::all_of(points_, [](const Point& p) { return p.hits >= kWantedHits; });
   }
 
  private:
@@ -144,7 +149,8 @@ int RunKillLoop(const Settings& settings) {
   const auto start = SteadyClock::now();
   Totals totals = loop.Run(/*quiet=*/false);
   const std::chrono::duration<double> took = SteadyClock::now() - start;
-  if (!loop.CheckPoints()) {
+  loop.PrintPoints();
+  if (!loop.PointsAreHit()) {
     std::cout << fmt::format("  WRONG: a kill point was hit less than {} times\n", kWantedHits);
     ++totals.wrong;
   }

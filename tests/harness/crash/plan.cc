@@ -49,7 +49,7 @@ void DrawWorkload(Rng& rng, Plan* plan) {
   constexpr Compression kCodecs[] = {Compression::kNone,   Compression::kNone, Compression::kGzip,
                                      Compression::kSnappy, Compression::kLz4,  Compression::kZstd};
   constexpr size_t kBatchBytes[] = {512, 4'096, 64 << 10, 256 << 10};
-  constexpr int64_t kSegmentBytes[] = {1'024, 4'096, 4'096, 20'000, 1 << 20};
+  constexpr int64_t kSegmentBytes[] = {4'096, 4'096, 8'192, 20'000, 1 << 20};
   plan->background_threads = rng.Pick(kThreads);
   // Without threads nobody syncs while no call is made, and the interval's bound does not hold.
   if (plan->flush == Flush::kInterval) plan->background_threads = 3;

@@ -33,12 +33,13 @@ Bytes View(const std::optional<std::string>& text) {
   return text ? Bytes(std::string_view(*text)) : Bytes();
 }
 
-// Some small, a few that fill a block, and now and then one larger than a batch.
+// Some small, a few that fill a block, and now and then one larger than most batches; a segment
+// holds each.
 size_t DrawSize(Rng& rng) {
   const uint64_t dice = rng.Below(100);
   if (dice < 80) return rng.Below(200);
   if (dice < 98) return rng.Below(2'000);
-  return rng.Below(20'000);
+  return rng.Below(3'500);
 }
 
 std::string DrawBytes(Rng& rng, size_t size) {

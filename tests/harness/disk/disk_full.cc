@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <iostream>
+#include <thread>
 
 #include "harness/disk/findings.h"
 #include "harness/disk/topic_ledger.h"
@@ -116,7 +118,13 @@ class DiskFull {
   void SendSome(std::string_view when) {
     auto producer = client().NewProducer();
     if (!producer.ok()) return findings_.ExpectOk(producer.status(), "making a producer");
-    const Status status = log_.SendUntilFailure(*producer, kRecordBytes, 100);
+    // The error asks the caller to back off: the broker looks for room now and then.
+    Status status = log_.Send(*producer, kRecordBytes);
+    for (int i = 0; i < 200 && IsRetriable(status); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      status = log_.Send(*producer, kRecordBytes);
+    }
+    if (status.ok()) status = log_.SendUntilFailure(*producer, kRecordBytes, 100);
     findings_.ExpectOk(status, fmt::format("sending {}", when));
     findings_.ExpectComplete(log_, client(), when);
   }
