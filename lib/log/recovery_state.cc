@@ -131,13 +131,15 @@ Status Recovery::ReplayProducers(Offset from, Offset to) {
   return absl::OkStatus();
 }
 
-// An epoch number is not given out twice, even if no batch of it has survived. What a file says
-// that nobody vouches for counts within reason: a flipped bit must not use up all numbers.
+// An epoch number is not given out twice, even if no batch of it has survived; and the history ends
+// with the latest epoch, which the next batch may go on with. What a file says that nobody vouches
+// for counts within reason: a flipped bit must not use up all numbers.
 void Recovery::KeepEpochNumbers() {
   constexpr int32_t kMaxJump = 1000;
   epochs_.CutBack(expected_);
-  const int32_t known = std::max(epochs_.latest(), mark_.has_value() ? mark_->leader_epoch : -1);
-  if (latest_in_file_ > known && latest_in_file_ - known <= kMaxJump)
+  if (mark_.has_value() && mark_->leader_epoch > epochs_.latest())
+    epochs_.Assign(mark_->leader_epoch, expected_);
+  if (latest_in_file_ > epochs_.latest() && latest_in_file_ - epochs_.latest() <= kMaxJump)
     epochs_.Assign(latest_in_file_, expected_);
 }
 
@@ -182,7 +184,7 @@ Status Recovery::HandOver() {
     log_.active = found_.back().segment;
     log_.index_builder = *builder_;
     log_.producers = std::move(producers_);
-    log_.latest_epoch_seen = std::max(epochs_.latest(), begin.leader_epoch);
+    log_.latest_epoch_seen = epochs_.latest();
     MutexLock tail_lock(log_.tail_mu_);
     log_.tail = {log_.active, expected_, size_, sum_};
     log_.closing_count = closing_.size();

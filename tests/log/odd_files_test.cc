@@ -242,6 +242,26 @@ TEST_CASE("an epoch that only a doubtful file knows is not given out again, with
   CHECK(ReadAll(*log).size() == 2);
 }
 
+TEST_CASE("an epoch of which only the mark is left goes on", "[recovery]") {
+  SimulatedDisk disk(1);
+  OneLog log(disk);
+  log.Open();
+  Append(*log, {"a"}, kT0, 3);
+  OrFail(log->SyncTo(1));
+  OrFail(log.directory->WriteMarks());
+  log.Drop();
+  OrFail(disk.Poke(Segment(0), "not a batch"));
+  OrFail(disk.Poke("data/orders-0/leader-epoch-checkpoint", ""));
+  log.Open();
+  CHECK(log->latest_epoch() == 3);
+  const Offset next = log->log_end();
+  Append(*log, {"b"}, kT0, 3);
+  OrFail(log->SyncTo(next + 1));
+  CHECK(Values(ReadAll(*log, next)) == "b");
+  log.DropAndOpen();
+  CHECK(Values(ReadAll(*log, next)) == "b");
+}
+
 TEST_CASE("sums that contradict themselves are not believed", "[side-files]") {
   SimulatedDisk disk(1);
   SyncGate gate(disk, "");
