@@ -260,6 +260,10 @@ struct PartitionLog::Impl {
     Resumption at = {};
     uint32_t sum = 0;
     bool damaged = false;
+
+    static ScrubState Of(Offset segment_base) {
+      return {.segment_base = segment_base, .at = {0, segment_base}};
+    }
   };
   mutable Mutex upkeep_mu_;  // one pass at a time; taken before all others
   ScrubState scrub ABSL_GUARDED_BY(upkeep_mu_);

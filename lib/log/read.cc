@@ -110,7 +110,9 @@ StatusOr<ReadResult> PartitionLog::Impl::Read(Offset from, Offset below, size_t 
 
 StatusOr<ReadResult> PartitionLog::Impl::ReadBatches(const View& now, Segment& segment,
                                                      const ReadRange& range, BufferPool& pool) {
-  const auto [from, below, max_bytes] = range;
+  const auto [from, limit, max_bytes] = range;
+  // No batch of this segment can hold an offset of the next one.
+  const Offset below = std::min(limit, segment.end_offset());
   MILLRACE_ASSIGN_OR_RETURN(const auto file, segment.OpenLog());
   Resumption at{0, from};
   if (from != segment.base_offset) {
@@ -239,14 +241,17 @@ StatusOr<DamagedRange> PartitionLog::Impl::NoteDamage(Segment& segment, File& fi
     size = written.position;
     end = written.end;
   }
-  MILLRACE_ASSIGN_OR_RETURN(
-      const Resumption next,
-      FindResumption(file, pool, {segment.index(), segment.base_offset}, at, {size, end}));
+  // Where bytes are left behind the last offset, the batch that claims it is not the one that was
+  // written.
+  const Offset first = std::max(segment.base_offset, std::min(at.offset, end - 1));
+  MILLRACE_ASSIGN_OR_RETURN(const Resumption next,
+                            FindResumption(file, pool, {segment.index(), segment.base_offset},
+                                           {at.position, first}, {size, end}));
   DamagedRange damage{.file = segment.path,
                       .position = at.position,
                       .size_bytes = next.position - at.position,
-                      .first_offset = at.offset,
-                      .end_offset = std::max(next.offset, at.offset + 1),
+                      .first_offset = first,
+                      .end_offset = std::max(next.offset, first + 1),
                       .what = std::move(what)};
   segment.damaged = true;
   AddDamage(damage);

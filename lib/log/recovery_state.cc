@@ -54,18 +54,28 @@ bool Recovery::FileIsKnown(const EpochCache& epochs, std::string_view text) cons
 // The log itself knows its epochs, and with them whether `in_file` is right: where it agrees with
 // all that is durable it also tells what may follow, which a torn tail does not.
 Status Recovery::RebuildEpochs(std::optional<EpochCache> in_file) {
-  for (const Found& found : found_) {
-    MILLRACE_ASSIGN_OR_RETURN(const auto file, found.segment->OpenLog());
-    SegmentScanner scanner(*file, log_.directory.scan_pool,
-                           {.end = found.file_bytes, .expected = found.segment->base_offset});
-    for (;;) {
-      MILLRACE_ASSIGN_OR_RETURN(const auto outcome, scanner.Next());
-      if (outcome != Outcome::kBatch) break;
-      const record::BatchHeader& header = scanner.header();
-      epochs_.Observe(header.leader_epoch, header.base_offset);
-      if (in_file.has_value() && header.base_offset < floor_ &&
-          in_file->EpochAt(header.base_offset) != header.leader_epoch)
-        in_file.reset();
+  for (size_t i = 0; i < found_.size(); ++i) {
+    Segment& segment = *found_[i].segment;
+    const uint64_t end = found_[i].file_bytes;
+    MILLRACE_ASSIGN_OR_RETURN(const auto file, segment.OpenLog());
+    for (Resumption at{0, segment.base_offset}; at.position < end;) {
+      SegmentScanner scanner(*file, log_.directory.scan_pool,
+                             {.position = at.position, .end = end, .expected = at.offset});
+      for (;;) {
+        MILLRACE_ASSIGN_OR_RETURN(const auto outcome, scanner.Next());
+        if (outcome != Outcome::kBatch) break;
+        const record::BatchHeader& header = scanner.header();
+        epochs_.Observe(header.leader_epoch, header.base_offset);
+        if (in_file.has_value() && header.base_offset < floor_ &&
+            in_file->EpochAt(header.base_offset) != header.leader_epoch)
+          in_file.reset();
+      }
+      at = {scanner.next_position(), scanner.expected()};
+      // What follows damage counts where it is durable.
+      if (at.position == end || at.offset >= floor_) break;
+      MILLRACE_ASSIGN_OR_RETURN(
+          at, FindResumption(*file, log_.directory.scan_pool,
+                             {segment.index(), segment.base_offset}, at, {end, NextBase(i)}));
     }
   }
   if (in_file.has_value()) {

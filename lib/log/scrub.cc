@@ -36,8 +36,7 @@ StatusOr<bool> PartitionLog::Impl::Scrub(size_t max_bytes, BufferPool& pool) {
     return true;
   }
   Segment& segment = *target->segment;
-  if (segment.base_offset != scrub.segment_base)
-    scrub = {.segment_base = segment.base_offset, .at = {0, segment.base_offset}};
+  if (segment.base_offset != scrub.segment_base) scrub = ScrubState::Of(segment.base_offset);
   MILLRACE_ASSIGN_OR_RETURN(const auto file, segment.OpenLog());
   MILLRACE_RETURN_IF_ERROR(ScrubPiece(*now, *target, *file, max_bytes, pool));
   if (scrub.at.position < target->end) return false;
@@ -48,7 +47,7 @@ StatusOr<bool> PartitionLog::Impl::Scrub(size_t max_bytes, BufferPool& pool) {
                                    .status());
     CompareSum(segment);
   }
-  scrub = {.segment_base = std::max(segment.end_offset(), segment.base_offset + 1)};
+  scrub = ScrubState::Of(std::max(segment.end_offset(), segment.base_offset + 1));
   return false;
 }
 

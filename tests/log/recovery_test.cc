@@ -512,6 +512,24 @@ TEST_CASE("the epochs of a log survive a damaged file, and are not given out twi
   }
 }
 
+TEST_CASE("the epochs behind a damaged batch are known without their file", "[recovery]") {
+  SimulatedDisk running(1);
+  OneLog first(running);
+  first.Open();
+  for (int i = 0; i < 12; ++i) Append(*first, {Value(i)}, kT0, i / 4);
+  OrFail(first->SyncTo(12));
+  OrFail(first.directory->WriteMarks());
+  first.Drop();
+  const auto disk = NextBoot(running);
+  Damage(*disk, kFirst, kBatchBytes + 80);
+  OrFail(disk->Erase("data/orders-0/leader-epoch-checkpoint"));
+  OneLog log(*disk);
+  log.Open();
+  CHECK(log->EndOfEpoch(1)->end_offset == 8);
+  CHECK_FALSE(TryReadAll(*log, 1, 2).ok());
+  CHECK(Values(ReadAll(*log, 2)) == Expected(2, 12));
+}
+
 TEST_CASE("a reader beside the writer sees whole batches, and changes nothing", "[recovery]") {
   const auto files = NewMemoryFileSystem();
   OneLog writer(*files);

@@ -60,6 +60,54 @@ TEST_CASE("a scrub finds a flipped bit, reads on behind it, and readers are told
   CHECK(log->Read(8, 23, 1, TestPool()).ok());
 }
 
+TEST_CASE("damage at the front of a segment is none of the segments before it", "[scrub]") {
+  SimulatedDisk disk(1);
+  OneLog log(disk, kFive);
+  log.Open();
+  Fill(*log, 'a');
+  const std::string path = log.PathOf("00000000000000000005.log");
+  std::string bytes = OrFail(disk.Peek(path));
+  bytes[80] ^= 1;
+  OrFail(disk.Poke(path, bytes));
+  Rounds(*log, 1 << 20);
+  const auto damage = log->damage();
+  REQUIRE(damage.size() == 1);
+  CHECK(damage[0].first_offset == 5);
+  CHECK(damage[0].end_offset == 6);
+  CHECK(log->Read(3, 23, 1, TestPool()).ok());
+}
+
+// An offset lies outside of its batch's CRC, so the front of one batch can go on as another.
+TEST_CASE("a batch in another's place claims nothing of the next segment", "[scrub]") {
+  SimulatedDisk disk(1);
+  OneLog log(disk);
+  log.Open();
+  std::vector<std::string> first{"a"};
+  SECTION("shorter than what it replaces, the scrub finds bytes that no offset is left for") {}
+  SECTION("with more records than there is room for, it is not even read") {
+    first.emplace_back("b");
+  }
+  Append(*log, first);
+  const Offset last = log->log_end();
+  Append(*log, {"longer than the first one"});
+  OrFail(log->Roll());
+  Append(*log, {"z"});
+  OrFail(log->SyncTo(last + 2));
+  const std::string path = log.PathOf("00000000000000000000.log");
+  std::string bytes = OrFail(disk.Peek(path));
+  const size_t second = MakeBatch(first).size();
+  bytes.replace(second + 8, second - 8, bytes.substr(8, second - 8));
+  OrFail(disk.Poke(path, bytes));
+
+  CHECK(log->Read(last, last + 2, 1, TestPool()).ok() == (first.size() == 1));
+  Rounds(*log, 1 << 20);
+  REQUIRE(log->damage().size() == 1);
+  CHECK(log->damage()[0].first_offset == last);
+  CHECK(log->damage()[0].end_offset == last + 1);
+  CHECK_FALSE(log->Read(last, last + 2, 1, TestPool()).ok());
+  CHECK(Values(ReadAll(*log, last + 1)) == "z");
+}
+
 TEST_CASE("a segment of another partition is told by its sum", "[scrub]") {
   SimulatedDisk disk(1);
   OneLog log(disk, kFive);
