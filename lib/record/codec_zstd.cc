@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/endian.h"
 #include "base/invariant.h"
 #include "base/no_throw.h"
 #include "base/status_macros.h"
@@ -56,6 +57,15 @@ Status DecodeError(size_t result, int window_log) {
   }
 }
 
+// The formats before RFC 8878: no client of Kafka's has written them, and the library reads them
+// without a limit of the window.
+bool IsLegacy(std::span<const std::byte> frame) {
+  constexpr uint32_t kMagic = 0x28B52FFD;  // as it stands in the file
+  if (frame.size() < sizeof kMagic) return false;
+  const auto magic = LoadBigEndian<uint32_t>(frame.data());
+  return magic != kMagic && (magic & 0xFFFFFF) == (kMagic & 0xFFFFFF);
+}
+
 class ZstdDecoder final : public Decoder {
  public:
   ZstdDecoder(std::span<const std::byte> in, size_t max_bytes,
@@ -76,6 +86,8 @@ class ZstdDecoder final : public Decoder {
     while (to.pos < to.size) {
       if (frame_ended_ && in_.pos == in_.size) break;
       if (at_frame_start_) {
+        if (IsLegacy(AtInput()))
+          return CorruptData(Codec::kZstd, "a frame in the format of a zstd before 0.8");
         frame_claims_ = FrameClaims();
         frame_bytes_ = 0;
       }
@@ -96,10 +108,13 @@ class ZstdDecoder final : public Decoder {
     return to.pos;
   }
 
+  std::span<const std::byte> AtInput() const {
+    return {static_cast<const std::byte*>(in_.src) + in_.pos, in_.size - in_.pos};
+  }
+
   // What the frame that begins here says of its size.
   std::optional<uint64_t> FrameClaims() const {
-    const auto* const at = static_cast<const std::byte*>(in_.src) + in_.pos;
-    const auto size = ZSTD_getFrameContentSize(at, in_.size - in_.pos);
+    const auto size = ZSTD_getFrameContentSize(AtInput().data(), AtInput().size());
     if (size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR) return std::nullopt;
     return size;
   }

@@ -372,6 +372,12 @@ TEST_CASE("zstd frames of others are read", "[record][codec]") {
     CHECK(ErrorIdOf(status) == ErrorId::kCorruptMessage);
     CHECK_THAT(Says(status), Contains("window above the 8388608 bytes"));
   }
+  SECTION("a frame of a format before RFC 8878 is refused, before it takes memory") {
+    const std::string frame("\x27\xb5\x2f\xfd\x00\x81\x00", 7);
+    const Status status = ExpandStatus(Codec::kZstd, frame);
+    CHECK(ErrorIdOf(status) == ErrorId::kCorruptMessage);
+    CHECK_THAT(Says(status), Contains("before 0.8"));
+  }
   SECTION("a size that is claimed is not taken at its word") {
     // One frame, single segment, that claims 2^60 bytes and holds none.
     const std::string frame("\x28\xb5\x2f\xfd\xe0\0\0\0\0\0\0\0\x10\x01\0\0", 16);
