@@ -331,10 +331,8 @@ Status Recovery::ChooseActive() {
   }
   if (have_open) CloseScanned(*found_.back().segment);
   auto segment = std::make_shared<Segment>(log_.files, log_.path, expected_, log_.read_only);
-  if (!log_.read_only) {
-    MILLRACE_RETURN_IF_ERROR(segment->CreateLog().status());
-    MILLRACE_RETURN_IF_ERROR(log_.gate.SyncDir(log_.path));
-  }
+  // HandOver syncs its name.
+  if (!log_.read_only) MILLRACE_RETURN_IF_ERROR(segment->CreateLog().status());
   builder_.emplace(*segment, interval_bytes_);
   size_ = 0;
   sum_ = 0;
