@@ -74,9 +74,14 @@ Finding Scrub(PartitionLog& log) {
   return {.what = "the scrub does not come to an end"};
 }
 
-// `changed`: bytes that belonged to the file are others now, so that somebody has to notice.
-Finding CheckDamaged(SimulatedDisk& disk, const std::string& path, bool changed,
-                     const Journal& journal) {
+struct Case {
+  std::string path;
+  bool changed;      // bytes that belonged to the file are others now: somebody has to notice
+  bool scrub_first;  // the scrub meets the damage before a reader does
+};
+
+Finding CheckDamaged(SimulatedDisk& disk, const Case& damaged, const Journal& journal) {
+  const auto& [path, changed, scrub_first] = damaged;
   OneLog log(disk, kConfig);
   if (const Status status = log.TryOpen(); !status.ok()) {
     const ErrorId id = ErrorIdOf(status);
@@ -86,19 +91,19 @@ Finding CheckDamaged(SimulatedDisk& disk, const std::string& path, bool changed,
     return {.what = fmt::format("open: {}", status.ToString())};
   }
   int64_t unreadable = 0;
+  if (!scrub_first)
+    if (Finding f = CheckContents(*log, journal, true, nullptr); !f.ok()) return f;
+  if (Finding f = Scrub(*log); !f.ok()) return f;
   if (Finding f = CheckContents(*log, journal, true, &unreadable); !f.ok()) return f;
   if (!IsLogFile(path)) {
     if (unreadable > 0 || !log->damage().empty())
       return {.lost = true, .what = "a damaged side file makes records unreadable"};
     if (Finding f = CheckTimes(*log, journal); !f.ok()) return f;
     if (Finding f = CheckProducers(*log); !f.ok()) return f;
-    if (Finding f = Scrub(*log); !f.ok()) return f;
-    if (!log->damage().empty()) return {.what = "the scrub reports damage where there is none"};
   } else {
     // All of it lies below the durable mark.
     if (changed && log->recovery().cut_bytes > 0)
       return {.lost = true, .what = "damage was cut as if it were a torn tail"};
-    if (Finding f = Scrub(*log); !f.ok()) return f;
     if (changed && log->damage().empty()) return {.what = "the damage is not noticed"};
     // One damaged place costs at most its segment.
     const auto segments = log->segments();
@@ -137,7 +142,8 @@ void Sweep(bool clean, uint64_t stride, Totals& totals) {
         if (damaged == bytes) continue;
         const auto disk = rested->Clone();
         OrFail(disk->Poke(path, damaged));
-        totals.Count(CheckDamaged(*disk, path, !damaged.starts_with(bytes), driver.journal()),
+        const Case checked{path, !damaged.starts_with(bytes), at % 2 == 0};
+        totals.Count(CheckDamaged(*disk, checked, driver.journal()),
                      fmt::format("{} {} at byte {} of {}, {}", path, damage.name, at, bytes.size(),
                                  clean ? "after a close" : "after a crash"));
       }
