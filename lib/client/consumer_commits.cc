@@ -55,11 +55,13 @@ coordinator::OffsetCommit EmbeddedConsumer::MakeCommit(const OffsetMap& next) co
   return commit;
 }
 
-// What Poll returned (kMarked: what of it is done without a gap) and no commit says yet.
+// What Poll returned (kMarked: what of it is done without a gap) and no commit says yet. Not of a
+// topic that was deleted: one of the same name may be there by now, and has other records.
 OffsetMap EmbeddedConsumer::Uncommitted(const std::set<TopicPartition>* only) const {
   OffsetMap next;
   for (const Cursor& cursor : order_) {
     if (only != nullptr && !only->contains(cursor->name())) continue;
+    if (cursor->partition().deleted()) continue;
     Offset offset = cursor->position();
     if (options_.commits == Commits::kMarked) {
       const std::optional<Offset> prefix = cursor->info()->marks->prefix();

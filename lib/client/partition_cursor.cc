@@ -38,6 +38,11 @@ void PartitionCursor::Rewind() {
 }
 
 void PartitionCursor::Replace(std::shared_ptr<broker::Partition> partition) {
+  // Records of the deleted topic that are marked late must not count for those that have their
+  // offsets now.
+  auto info = std::make_shared<SliceInfo>(*info_);
+  if (info->marks != nullptr) info->marks = std::make_shared<MarkTracker>();
+  info_ = std::move(info);
   partition_ = std::move(partition);
   SetPosition(kUnknown);
   returned_any = false;

@@ -89,7 +89,7 @@ class PartitionCursor {
   Status Unreadable(const Status& why, const record::BatchHeader& header) const;
 
   std::shared_ptr<broker::Partition> partition_;
-  const std::shared_ptr<const SliceInfo> info_;
+  std::shared_ptr<const SliceInfo> info_;
   const CursorOptions options_;
   std::atomic<Offset> position_{kUnknown};
   Offset poll_began_at_ = kUnknown;

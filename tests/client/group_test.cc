@@ -336,6 +336,31 @@ TEST_CASE("a consumer may be destroyed in its listener", "[client][group]") {
   CHECK(OrFail(m.admin().DescribeGroup("g")).members.empty());
 }
 
+TEST_CASE("positions in a topic that was deleted are not those of one that has its name now",
+          "[client][group]") {
+  Embedded m;
+  m.Topic("t");
+  m.Produce("t", 0, {"a", "b", "c"});
+  const Commits commits = GENERATE(Commits::kOnNextPoll, Commits::kMarked);
+  Consumer consumer = OrFail(m.client().NewConsumer({.group = "g", .commits = commits}));
+  OrFail(GENERATE(false, true) ? consumer.Subscribe({"t"}) : consumer.Assign({{"t", 0}}));
+  const RecordBatch before = OrFail(consumer.Poll(absl::ZeroDuration()));
+  CHECK(before.size() == 3);
+  if (GENERATE(false, true))
+    for (const RecordView& record : before) consumer.MarkDone(record);
+  OrFail(m.admin().DeleteTopic("t"));
+  m.Topic("t");
+  m.Produce("t", 0, Numbers(0, 5));
+  std::vector<std::string> read;
+  for (int i = 0; i < 4; ++i)
+    for (const std::string& value : Next(consumer)) read.push_back(value);
+  CHECK(read == Numbers(0, 5));
+  if (commits != Commits::kMarked) return;
+  for (const RecordView& record : before) consumer.MarkDone(record);
+  OrFail(consumer.Commit());
+  CHECK(OrFail(consumer.Committed({{"t", 0}})) == OffsetMap{{{"t", 0}, 0}});
+}
+
 TEST_CASE("without subscription a group is only where offsets are kept", "[client][group]") {
   Embedded m;
   m.Topic("t");
