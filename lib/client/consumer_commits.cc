@@ -1,3 +1,5 @@
+#include <atomic>
+#include <memory>
 #include <utility>
 
 #include <fmt/format.h>
@@ -16,20 +18,44 @@ bool IsAboutMembership(ErrorId id) {
          id == ErrorId::kStaleMemberEpoch;
 }
 
-// Where waiting threads run the callbacks, the one that waits runs this one.
+// Accepted, and on its way to stable storage: by a task of the executor, or by a thread that waits
+// without a bound. It may be the very thread that the executor runs its tasks on.
 class CommitFuture : public FutureState<OffsetMap> {
  public:
-  explicit CommitFuture(const std::shared_ptr<Context>& context)
-      : FutureState(context->clock, context->executor()), context_(context) {}
+  // `nothing_new` is a commit of the same member without offsets: it syncs what came before it.
+  CommitFuture(const std::shared_ptr<Context>& context, coordinator::OffsetCommit nothing_new,
+               OffsetMap offsets)
+      : FutureState(context->clock, context->executor()),
+        context_(context),
+        nothing_new_(std::move(nothing_new)),
+        offsets_(std::move(offsets)) {}
+
+  // Syncs and answers, unless another thread has begun to.
+  void Settle(broker::Broker& broker) {
+    if (begun_.exchange(true)) return;
+    Set(NoThrow([&]() -> StatusOr<OffsetMap> {
+      Status status = broker.CommitOffsets(nothing_new_, /*durable=*/true);
+      // The member has left meanwhile, or was removed; either has written what was accepted
+      // before.
+      if (IsAboutMembership(ErrorIdOf(status))) status = broker.Sync();
+      MILLRACE_RETURN_IF_ERROR(status);
+      return std::move(offsets_);
+    }));
+  }
 
  protected:
-  absl::Duration Drive(bool) override {
+  absl::Duration Drive(bool unbounded) override {
     const std::shared_ptr<Context> context = context_.lock();
-    return context == nullptr ? absl::InfiniteDuration() : context->Drive();
+    if (context == nullptr) return absl::InfiniteDuration();
+    if (unbounded) Settle(*context->broker);
+    return context->Drive();
   }
 
  private:
   const std::weak_ptr<Context> context_;
+  const coordinator::OffsetCommit nothing_new_;
+  OffsetMap offsets_;
+  std::atomic<bool> begun_{false};
 };
 
 }  // namespace
@@ -144,22 +170,16 @@ Future<OffsetMap> EmbeddedConsumer::CommitAsync(const OffsetMap* next) {
   OffsetMap offsets = next != nullptr ? *next : Uncommitted(nullptr);
   if (Status status = CommitNow(offsets, /*durable=*/false); !status.ok()) return failed(status);
 
-  auto state = std::make_shared<CommitFuture>(context_);
-  coordinator::OffsetCommit nothing_new = MakeCommit({});
+  auto state = std::make_shared<CommitFuture>(context_, MakeCommit({}), std::move(offsets));
   // So that the broker is not closed before. Not in an executor of the user's, which belongs to the
   // context: should it never run the task, the two would keep each other.
   const std::shared_ptr<Context> keep = context_->options.executor == nullptr ? context_ : nullptr;
-  context_->executor()->Post([state, offsets = std::move(offsets), keep, broker = context_->broker,
-                              commit = std::move(nothing_new)]() mutable {
-    state->Set(NoThrow([&]() -> StatusOr<OffsetMap> {
-      Status status = broker->CommitOffsets(commit, /*durable=*/true);
-      // The member has left meanwhile, or was removed; either has written what was accepted
-      // before.
-      if (IsAboutMembership(ErrorIdOf(status))) status = broker->Sync();
-      MILLRACE_RETURN_IF_ERROR(status);
-      return std::move(offsets);
-    }));
-  });
+  try {
+    context_->executor()->Post(
+        [state, keep, broker = context_->broker] { state->Settle(*broker); });
+  } catch (...) {
+    state->Settle(*context_->broker);  // accepted means answered, here if it must be
+  }
   return FutureAccess::Make<OffsetMap>(state);
 }
 

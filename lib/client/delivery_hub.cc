@@ -271,7 +271,8 @@ void DeliveryHub::Answer(Batch& batch, const StatusOr<broker::Appended>& result)
         executor->Post([ref = keep] { ref->lane->hub().RunCallbacks(*ref); });
         posted = true;
       }
-    } catch (const std::bad_alloc&) {
+    } catch (...) {
+      // Without memory, or an executor of the user's that takes nothing more.
     }
     if (!posted) RunCallbacks(batch);  // accepted means called, here if it must be
   }

@@ -1,5 +1,6 @@
 #include <atomic>
 #include <set>
+#include <stdexcept>
 #include <thread>
 
 #include <fmt/format.h>
@@ -253,6 +254,22 @@ TEST_CASE("commits take effect in the order of the calls", "[client][group]") {
     CHECK(ErrorIdOf(status) == ErrorId::kUnknownMember);
     CHECK(CommittedOf(m) == 5);
   }
+}
+
+TEST_CASE("an asynchronous commit is answered whatever its executor does", "[client][group]") {
+  class Ended : public Executor {
+   public:
+    void Post(absl::AnyInvocable<void()>) override { throw std::runtime_error("the loop ended"); }
+  };
+  std::shared_ptr<Executor> executor = std::make_shared<ManualExecutor>();  // nobody runs it
+  if (GENERATE(false, true)) executor = std::make_shared<Ended>();
+  Embedded m({.background_threads = GENERATE(0, 3), .client = {.executor = executor}});
+  m.Topic("t");
+  m.Produce("t", 0, Numbers(0, 5));
+  Consumer consumer = Member(m, {.commits = Commits::kManual});
+  CHECK(Settle({&consumer}).size() == 5);
+  CHECK(OrFail(consumer.CommitAsync().Get()) == OffsetMap{{{"t", 0}, 5}});
+  CHECK(CommittedOf(m) == 5);
 }
 
 TEST_CASE("a pattern takes in topics that come later", "[client][group]") {

@@ -1,6 +1,7 @@
 #include <atomic>
 #include <new>
 #include <set>
+#include <stdexcept>
 #include <thread>
 
 #include <catch2/catch.hpp>
@@ -215,12 +216,18 @@ TEST_CASE("Get ends with its deadline or its stop token, the send goes on", "[cl
   CHECK(OrFail(future.Get(absl::ZeroDuration())).offset == 0);
 }
 
-TEST_CASE("an executor without memory costs no callback", "[client][producer]") {
+TEST_CASE("an executor that takes no task costs no callback", "[client][producer]") {
   class Starved : public Executor {
    public:
     void Post(absl::AnyInvocable<void()>) override { throw std::bad_alloc(); }
   };
-  Fixture f({}, 1, {}, {.executor = std::make_shared<Starved>()});
+  class Ended : public Executor {
+   public:
+    void Post(absl::AnyInvocable<void()>) override { throw std::runtime_error("the loop ended"); }
+  };
+  std::shared_ptr<Executor> executor = std::make_shared<Starved>();
+  if (GENERATE(false, true)) executor = std::make_shared<Ended>();
+  Fixture f({}, 1, {}, {.executor = executor});
   f.orders[0]->Hold(true);
   int called = 0;
   OrFail(f.Send({.topic = "orders", .value = "1"},
