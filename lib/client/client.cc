@@ -12,11 +12,17 @@
 #include "client/public_impl.h"
 
 namespace millrace {
+namespace {
+
+Status MovedFrom() { return MakeError(ErrorId::kInvalidArgument, "the client was moved from"); }
+
+}  // namespace
 
 Client::Client(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 StatusOr<Producer> Client::NewProducer(ProducerOptions o) const {
   return NoThrow([&]() -> StatusOr<Producer> {
+    if (impl_ == nullptr) return MovedFrom();
     MILLRACE_ASSIGN_OR_RETURN(client::Backend::NewProducer made,
                               impl_->backend->MakeProducer(std::move(o)));
     Producer producer;
@@ -28,6 +34,7 @@ StatusOr<Producer> Client::NewProducer(ProducerOptions o) const {
 
 StatusOr<Consumer> Client::NewConsumer(ConsumerOptions o) const {
   return NoThrow([&]() -> StatusOr<Consumer> {
+    if (impl_ == nullptr) return MovedFrom();
     MILLRACE_ASSIGN_OR_RETURN(auto made, impl_->backend->MakeConsumer(std::move(o)));
     Consumer consumer;
     consumer.impl_ = std::make_shared<Consumer::Impl>(Consumer::Impl{.consumer = std::move(made)});
@@ -37,19 +44,21 @@ StatusOr<Consumer> Client::NewConsumer(ConsumerOptions o) const {
 
 Admin Client::admin() const {
   Admin admin;
-  admin.impl_ = impl_->admin;
+  if (impl_ != nullptr) admin.impl_ = impl_->admin;
   return admin;
 }
 
-Capabilities Client::capabilities() const { return impl_->backend->capabilities(); }
+Capabilities Client::capabilities() const {
+  return impl_ == nullptr ? Capabilities() : impl_->backend->capabilities();
+}
 
 void Client::VisitMetrics(const std::function<void(const MetricPoint&)>& fn) const {
-  impl_->backend->VisitMetrics(fn);
+  if (impl_ != nullptr) impl_->backend->VisitMetrics(fn);
 }
 
 std::string Client::PrometheusText() const {
   try {
-    return client::PrometheusText([this](const auto& fn) { impl_->backend->VisitMetrics(fn); });
+    return client::PrometheusText([this](const auto& fn) { VisitMetrics(fn); });
   } catch (const std::bad_alloc&) {
     return {};
   }

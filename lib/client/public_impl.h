@@ -30,8 +30,9 @@ struct Client::Impl {
 };
 
 struct ClientAccess {
-  static const std::shared_ptr<client::Backend>& BackendOf(const Client& client) {
-    return client.impl_->backend;
+  // None of a client that was moved from.
+  static std::shared_ptr<client::Backend> BackendOf(const Client& client) {
+    return client.impl_ == nullptr ? nullptr : client.impl_->backend;
   }
 };
 

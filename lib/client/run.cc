@@ -86,9 +86,11 @@ Status PollUntilStopped(Consumer& consumer, client::RunEngine& engine,
 Status Run(const Client& client, ConsumerOptions consumer_options, RunOptions options,
            Handler handler, std::stop_token stop) {
   MILLRACE_RETURN_IF_ERROR(Check(consumer_options, options, handler));
-  client::Backend& backend = *ClientAccess::BackendOf(client);
-  client::RunEngine::World world{.clock = backend.clock(),
-                                 .log = backend.logger(),
+  const std::shared_ptr<client::Backend> backend = ClientAccess::BackendOf(client);
+  if (backend == nullptr)
+    return MakeError(ErrorId::kInvalidArgument, "Run: the client was moved from");
+  client::RunEngine::World world{.clock = backend->clock(),
+                                 .log = backend->logger(),
                                  .dead_letters = nullptr,
                                  .dead_letter_topic = options.dead_letter_topic};
   if (!options.dead_letter_topic.empty()) {

@@ -64,6 +64,25 @@ TEST_CASE("an empty callback and a moved-from producer are misuse", "[client][mi
   CHECK(moved.SendAll({}).empty());
 }
 
+TEST_CASE("a moved-from client or broker, and an admin of none, are misuse", "[client][misuse]") {
+  Embedded m;
+  Client client = m.client();
+  const Client moved = std::move(client);
+  Broker broker = OrFail(Broker::Open({}));
+  const Broker moved_broker = std::move(broker);
+  const auto handler = [](const RecordView&, std::stop_token) { return absl::OkStatus(); };
+  for (const Client& none : {client, broker.client()}) {
+    for (const Status& status :
+         {none.NewProducer().status(), none.NewConsumer().status(), none.admin().CreateTopic("t"),
+          none.admin().ListTopics().status(), Admin().DeleteGroup("g"),
+          Run(none, {.group = "g", .topics = {"t"}}, {}, handler)})
+      CHECK(ErrorIdOf(status) == ErrorId::kInvalidArgument);
+    CHECK_FALSE(none.capabilities().in_process);
+    CHECK(none.PrometheusText().empty());
+  }
+  CHECK(ErrorIdOf(broker.Sync()) == ErrorId::kInvalidArgument);
+}
+
 TEST_CASE("what waits for its own thread is refused inside a callback", "[client][misuse]") {
   Embedded m;
   m.Topic("t");
