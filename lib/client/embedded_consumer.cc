@@ -85,11 +85,13 @@ int EmbeddedConsumer::event_fd() {
   return fd;
 }
 
-void EmbeddedConsumer::RingIfReadable() {
+// An error ends a Poll before it has looked at everything, so the next one may find something.
+void EmbeddedConsumer::RingIfReadable(const Status& polled) {
   if (!fd_used_.load(std::memory_order_relaxed)) return;
-  const bool readable = !errors_.empty() || std::ranges::any_of(order_, [](const Cursor& cursor) {
-    return !cursor->paused && !cursor->resting && cursor->readable();
-  });
+  const bool readable =
+      !polled.ok() || !errors_.empty() || std::ranges::any_of(order_, [](const Cursor& cursor) {
+        return !cursor->paused && !cursor->resting && cursor->readable();
+      });
   if (readable) bell_->Ring();
 }
 
@@ -104,9 +106,11 @@ StatusOr<RecordBatch> EmbeddedConsumer::Poll(Consumer& self, absl::Duration time
     return MakeError(ErrorId::kNotAssigned,
                      "the consumer reads nothing: Subscribe to topics or Assign partitions first");
   if (fd_used_.load(std::memory_order_relaxed)) bell_->ClearFd();
-  if (std::optional<Status> failed = CommitBetweenPolls()) return *std::move(failed);
-  StatusOr<RecordBatch> batch = PollLoop(self, context_->clock->Elapsed() + timeout, stop);
-  RingIfReadable();
+  const absl::Duration deadline = context_->clock->Elapsed() + timeout;
+  std::optional<Status> failed = CommitBetweenPolls();
+  StatusOr<RecordBatch> batch = failed.has_value() ? StatusOr<RecordBatch>(*std::move(failed))
+                                                   : PollLoop(self, deadline, stop);
+  RingIfReadable(batch.status());
   if (batch.ok() && !batch->empty()) {
     context_->metrics->polls.fetch_add(1, std::memory_order_relaxed);
     context_->metrics->records_polled.fetch_add(batch->size(), std::memory_order_relaxed);

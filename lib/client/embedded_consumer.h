@@ -96,7 +96,7 @@ class EmbeddedConsumer final : public ConsumerBackend {
   bool GatherFrom(PartitionCursor& cursor, BatchStorage& storage, PollBudget& budget,
                   size_t most_pinned);
   void Sleep(uint32_t seen, absl::Duration deadline);
-  void RingIfReadable();
+  void RingIfReadable(const Status& polled = absl::OkStatus());
 
   // ---- positions (consumer_positions.cc)
   Status ResolvePositions();

@@ -311,6 +311,22 @@ TEST_CASE("the event descriptor is readable while Poll would return something",
   CHECK(readable());
 }
 
+TEST_CASE("the event descriptor stays readable where a Poll ended early", "[client][consumer]") {
+  Embedded m;
+  m.Topic("t");
+  m.Produce("t", 0, {"a"});
+  Consumer consumer = OrFail(m.client().NewConsumer({.group = "g", .topics = {"t"}}));
+  const auto readable = [&] {
+    pollfd fd{.fd = consumer.event_fd(), .events = POLLIN, .revents = 0};
+    return ::poll(&fd, 1, 0) == 1;
+  };
+  CHECK(readable());
+  consumer.Wake();  // before it has joined its group
+  CHECK(absl::IsCancelled(consumer.Poll(absl::ZeroDuration()).status()));
+  CHECK(readable());
+  CHECK(Next(consumer) == std::vector<std::string>{"a"});
+}
+
 TEST_CASE("the event descriptor tells of records that Resume, Seek or Assign brings within reach",
           "[client][consumer]") {
   Embedded m;
