@@ -45,7 +45,8 @@ class [[nodiscard]] Future {
   Future() = default;  // never ready; Get answers invalid_argument
   bool ready() const;
   // Waits. kDeadlineExceeded or kCancelled end the wait, not the operation. A caller that waits
-  // without a bound syncs an embedded log itself, on this thread, in place of waking another one.
+  // without a bound and without a stop token syncs an embedded log itself, on this thread, in place
+  // of waking another one.
   StatusOr<T> Get(absl::Duration timeout = absl::InfiniteDuration(),
                   std::stop_token stop = {}) const;
   // Called once, on the client's executor (at once, on this thread, if already ready).

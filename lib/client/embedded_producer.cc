@@ -314,9 +314,9 @@ Status EmbeddedProducer::Flush(absl::Duration timeout, const std::stop_token& st
   const absl::Duration deadline = context_->clock->Elapsed() + timeout;
   const uint64_t last = hub_->last_batch_id();
   FlushLanes();
-  if (hub_->buffered_records() != 0 &&
-      (timeout == absl::InfiniteDuration() || context_->drives_broker()))
-    DriveSyncs();
+  // Nothing ends a sync that has begun.
+  const bool unbounded = timeout == absl::InfiniteDuration() && !stop.stop_possible();
+  if (hub_->buffered_records() != 0 && (unbounded || context_->drives_broker())) DriveSyncs();
   return hub_->WaitFinished(last, deadline, stop, [this] { return Drive(); });
 }
 

@@ -66,7 +66,8 @@ void FutureState<T>::OnReady(ReadyFn fn) {
 template <typename T>
 StatusOr<T> FutureState<T>::Get(absl::Duration timeout, const std::stop_token& stop) {
   if (ready()) return result();
-  const bool unbounded = timeout == absl::InfiniteDuration();
+  // Nothing ends a sync that a waiter has begun.
+  const bool unbounded = timeout == absl::InfiniteDuration() && !stop.stop_possible();
   const absl::Duration deadline = clock_->Elapsed() + timeout;
   // The lock makes the wake-up come after the waiter's last look at `stop`.
   const std::stop_callback wake(stop, [this] {

@@ -216,6 +216,19 @@ TEST_CASE("Get ends with its deadline or its stop token, the send goes on", "[cl
   CHECK(OrFail(future.Get(absl::ZeroDuration())).offset == 0);
 }
 
+TEST_CASE("who may be stopped leaves the sync to others", "[client][producer]") {
+  Fixture f;
+  f.orders[0]->Hold(true);
+  const Future<Delivery> future = f.Send({.topic = "orders", .value = "v"});
+  std::stop_source stop;
+  std::thread stopper([&] { stop.request_stop(); });
+  CHECK(absl::IsCancelled(future.Get(absl::InfiniteDuration(), stop.get_token()).status()));
+  stopper.join();
+  CHECK(absl::IsCancelled(f.producer->Flush(absl::InfiniteDuration(), stop.get_token())));
+  CHECK(f.orders[0]->syncs() == 0);
+  f.orders[0]->Answer();
+}
+
 TEST_CASE("an executor that takes no task costs no callback", "[client][producer]") {
   class Starved : public Executor {
    public:
