@@ -25,7 +25,8 @@ class Bytes {
   constexpr Bytes() = default;  // null
   constexpr Bytes(std::nullopt_t) {}
   constexpr Bytes(std::string_view s) : data_(s.data() ? s.data() : ""), size_(s.size()) {}
-  constexpr Bytes(const char* s) : Bytes(std::string_view(s)) {}
+  constexpr Bytes(const char* s)  // nullptr is null
+      : data_(s), size_(s == nullptr ? 0 : std::string_view(s).size()) {}
   Bytes(const std::string& s) : Bytes(std::string_view(s)) {}
   Bytes(std::span<const std::byte> s)
       : Bytes(std::string_view(reinterpret_cast<const char*>(s.data()), s.size())) {}

@@ -23,7 +23,7 @@ class TopicName {
  public:
   TopicName() = default;
   TopicName(std::string_view s) : v_(s) {}
-  TopicName(const char* s) : v_(std::string_view(s)) {}
+  TopicName(const char* s) : v_(Bytes(s).str()) {}
   TopicName(const std::string& s) : v_(std::string_view(s)) {}
   TopicName(std::string&& s) : v_(std::move(s)) {}
   std::string_view str() const {

@@ -1,3 +1,4 @@
+#include <cstdlib>
 #include <optional>
 #include <thread>
 
@@ -60,6 +61,22 @@ TEST_CASE("a record is read as it was written", "[client][record]") {
   CHECK(copy.headers.size() == 5);
   CHECK_FALSE(copy.headers[2].second.has_value());
   CHECK_FALSE(Copy(second).value.has_value());
+}
+
+TEST_CASE("a null pointer is null, and no topic's name", "[client][record]") {
+  Embedded m;
+  m.Topic("t");
+  const char* const none = std::getenv("MILLRACE_IS_NOT_SET");
+  REQUIRE(none == nullptr);
+  CHECK(Bytes(none).is_null());
+  CHECK_FALSE(Bytes("").is_null());
+  Producer producer = OrFail(m.client().NewProducer());
+  OrFail(producer.Send({.topic = "t", .key = none, .value = ""}).Get());
+  CHECK(ErrorIdOf(producer.Send({.topic = none}).Get().status()) == ErrorId::kInvalidTopic);
+  Consumer consumer = m.Reader("t");
+  const RecordBatch batch = OrFail(consumer.Poll(absl::ZeroDuration()));
+  CHECK(batch.begin()->key().is_null());
+  CHECK_FALSE(batch.begin()->value().is_null());
 }
 
 TEST_CASE("null and empty stay apart", "[client][record]") {
