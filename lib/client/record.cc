@@ -24,6 +24,7 @@ struct Pinned {
   std::shared_ptr<const client::PinnedBuffer> buffer;
   std::unique_ptr<char[]> copy;
   Entry entry;
+  client::PinCharge charge;  // for all but the buffer
 };
 
 }  // namespace
@@ -123,7 +124,10 @@ PinnedRecord RecordBatch::Pin(const RecordView& r) const {
   record::RecordFields& fields = pin->entry.fields;
   const auto& buffer = StorageOf(impl_)->buffers[entry.buffer_index];
   const size_t bytes = fields.key.size() + fields.value.size() + fields.headers.size();
-  if (4 * bytes >= buffer->capacity()) {
+  const bool shares = 4 * bytes >= buffer->capacity();
+  pin->charge = client::PinCharge(
+      buffer->account(), sizeof(Pinned) + pin->slice.partition.topic.size() + (shares ? 0 : bytes));
+  if (shares) {
     pin->buffer = buffer;
   } else {
     pin->copy = std::make_unique<char[]>(bytes);

@@ -40,6 +40,7 @@ class PinCharge {
     return *this;
   }
   ~PinCharge();
+  const std::shared_ptr<PinAccount>& account() const { return account_; }
 
  private:
   std::shared_ptr<PinAccount> account_;
@@ -52,6 +53,7 @@ class PinnedBuffer {
   PinnedBuffer(Buffer buffer, std::shared_ptr<PinAccount> account)
       : buffer_(std::move(buffer)), charge_(std::move(account), buffer_.capacity()) {}
   size_t capacity() const { return buffer_.capacity(); }
+  const std::shared_ptr<PinAccount>& account() const { return charge_.account(); }
 
  private:
   const Buffer buffer_;

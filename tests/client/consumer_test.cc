@@ -384,6 +384,25 @@ TEST_CASE("buffers held by batches are bounded", "[client][consumer]") {
   CHECK(OrFail(consumer.Poll(absl::ZeroDuration())).begin()->offset() == next);
 }
 
+TEST_CASE("pins are bounded as batches are", "[client][consumer]") {
+  Embedded m;
+  m.Topic("t");
+  m.Produce("t", 0, std::vector<std::string>(2000, std::string(100, 'x')));
+  Consumer consumer = m.Reader("t", 0, {.max_poll_records = 10, .max_pinned_bytes = 64 << 10});
+  std::vector<PinnedRecord> held;
+  StatusOr<RecordBatch> batch = RecordBatch();
+  do {
+    batch = RecordBatch();
+    batch = consumer.Poll(absl::ZeroDuration());
+    if (batch.ok())
+      for (const RecordView& record : *batch) held.push_back(batch->Pin(record));
+  } while (batch.ok() && !batch->empty());
+  CHECK(ErrorIdOf(batch.status()) == ErrorId::kPinnedTooMuch);
+  CHECK(held.size() * 100 < 64 << 10);
+  held.clear();
+  CHECK(OrFail(consumer.Poll(absl::ZeroDuration())).size() == 10);
+}
+
 TEST_CASE("a second thread in a consumer is refused", "[client][consumer]") {
   Embedded m({.background_threads = 3});
   m.Topic("t");

@@ -143,7 +143,7 @@ TEST_CASE("a pin shares the buffer of a large record and copies a small one", "[
     return bytes;
   };
   std::optional<RecordBatch> batch = OrFail(consumer.Poll(absl::ZeroDuration()));
-  const PinnedRecord pinned = batch->Pin(*batch->begin());
+  PinnedRecord pinned = batch->Pin(*batch->begin());
   const std::string value(pinned->value().str());
   CHECK(pinned_bytes() > 0);
   batch.reset();
@@ -152,8 +152,11 @@ TEST_CASE("a pin shares the buffer of a large record and copies a small one", "[
     CHECK(pinned_bytes() >= 100'000);
     CHECK(pinned_bytes() <= 4 * 100'100);
   } else {
-    CHECK(pinned_bytes() == 0);
+    CHECK(pinned_bytes() >= 10);  // the copy, and not the buffer
+    CHECK(pinned_bytes() <= 500);
   }
+  pinned = {};
+  CHECK(pinned_bytes() == 0);
 }
 
 TEST_CASE("a pinned record keeps its headers", "[client][record]") {
