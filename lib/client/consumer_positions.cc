@@ -90,6 +90,7 @@ Offset EmbeddedConsumer::AfterCommitted(PartitionCursor& cursor,
 // ---- failures of one partition
 
 void EmbeddedConsumer::Fail(PartitionCursor& cursor, const Status& status) {
+  if (!usable().ok()) return;  // Poll says so itself
   errors_.push_back(InPartition(status, cursor.name().topic, cursor.name().partition));
   cursor.resting = true;
   MILLRACE_LOG(
@@ -99,7 +100,6 @@ void EmbeddedConsumer::Fail(PartitionCursor& cursor, const Status& status) {
 }
 
 void EmbeddedConsumer::FetchFailed(PartitionCursor& cursor, const Status& status) {
-  if (!usable().ok()) return;  // Poll says so itself
   if (cursor.partition().deleted()) {
     if (FollowRecreated(cursor)) return;
     if (mode_ == Mode::kSubscribed) {
