@@ -31,6 +31,24 @@ DeliveryHub::Options HubOptions(const Context& context, const ProducerOptions& o
           .metrics = context.metrics};
 }
 
+void CloseLanes(TopicCache& topics) {
+  topics.Close();
+  topics.ForEachLane([](Lane& lane) { lane.Close(); });
+}
+
+// Where no thread syncs, those who wait for deliveries do; and those without a deadline save the
+// others the way.
+void DriveSyncs(TopicCache& topics) {
+  topics.ForEachLane([](Lane& lane) {
+    const auto& partition = lane.partition();
+    // Records are answered with it; where there is no memory for it, the lane syncs later.
+    NoThrow([&]() -> Status {
+      if (partition->high_watermark() >= partition->log_end()) return absl::OkStatus();
+      return partition->SyncTo(partition->log_end());
+    }).IgnoreError();
+  });
+}
+
 }  // namespace
 
 EmbeddedProducer::EmbeddedProducer(std::shared_ptr<Context> context, ProducerOptions options)
@@ -38,22 +56,24 @@ EmbeddedProducer::EmbeddedProducer(std::shared_ptr<Context> context, ProducerOpt
       options_(std::move(options)),
       partitioner_(IsDefault(options_.partitioner) ? nullptr : options_.partitioner.get()),
       hub_(std::make_shared<DeliveryHub>(HubOptions(*context_, options_), context_->broker.get())),
-      topics_(std::make_unique<TopicCache>(context_->broker, hub_, options_)) {
-  // What lingers is sent before the broker closes; later records are refused.
-  close_hook_ = context_->AddCloseHook([this](absl::Duration deadline) {
-    CloseLanes();
-    DriveSyncs();
-    if (!context_->InsideCallback())
-      hub_->WaitFinished(hub_->last_batch_id(), deadline, {}, [this] { return Drive(); })
-          .IgnoreError();  // what has no answer then gets one from the broker, or from Close
-  });
+      topics_(std::make_shared<TopicCache>(context_->broker, hub_, options_)) {
+  // What lingers is sent before the broker closes; later records are refused. The hook has what it
+  // needs: one of the callbacks that it waits for may destroy the producer.
+  close_hook_ = context_->AddCloseHook(
+      [context = context_.get(), hub = hub_, topics = topics_](absl::Duration deadline) {
+        CloseLanes(*topics);
+        DriveSyncs(*topics);
+        if (!context->InsideCallback())
+          hub->WaitFinished(hub->last_batch_id(), deadline, {}, [=] { return context->Drive(); })
+              .IgnoreError();  // what has no answer then gets one from the broker, or from Close
+      });
 }
 
 EmbeddedProducer::~EmbeddedProducer() {
   if (context_->forked()) {
     // Their locks may be held by threads that are not here.
     new std::shared_ptr<DeliveryHub>(hub_);
-    new std::unique_ptr<TopicCache>(std::move(topics_));
+    new std::shared_ptr<TopicCache>(topics_);
     return;
   }
   context_->RemoveCloseHook(close_hook_);
@@ -61,7 +81,7 @@ EmbeddedProducer::~EmbeddedProducer() {
     // Waiting would be for the thread that this runs on. What is under way is answered all the
     // same.
     closed_.store(true);
-    CloseLanes();
+    CloseLanes(*topics_);
     return;
   }
   const Status status = NoThrow([&] { return Close(context_->options.close_timeout); });
@@ -289,24 +309,6 @@ void EmbeddedProducer::FlushLanes() {
   topics_->ForEachLane([](Lane& lane) { lane.Flush(); });
 }
 
-void EmbeddedProducer::CloseLanes() {
-  topics_->Close();
-  topics_->ForEachLane([](Lane& lane) { lane.Close(); });
-}
-
-// Where no thread syncs, those who wait for deliveries do; and those without a deadline save the
-// others the way.
-void EmbeddedProducer::DriveSyncs() {
-  topics_->ForEachLane([](Lane& lane) {
-    const auto& partition = lane.partition();
-    // Records are answered with it; where there is no memory for it, the lane syncs later.
-    NoThrow([&]() -> Status {
-      if (partition->high_watermark() >= partition->log_end()) return absl::OkStatus();
-      return partition->SyncTo(partition->log_end());
-    }).IgnoreError();
-  });
-}
-
 Status EmbeddedProducer::Flush(absl::Duration timeout, const std::stop_token& stop) {
   MILLRACE_RETURN_IF_ERROR(usable());
   if (context_->InsideCallback())
@@ -316,7 +318,8 @@ Status EmbeddedProducer::Flush(absl::Duration timeout, const std::stop_token& st
   FlushLanes();
   // Nothing ends a sync that has begun.
   const bool unbounded = timeout == absl::InfiniteDuration() && !stop.stop_possible();
-  if (hub_->buffered_records() != 0 && (unbounded || context_->drives_broker())) DriveSyncs();
+  if (hub_->buffered_records() != 0 && (unbounded || context_->drives_broker()))
+    DriveSyncs(*topics_);
   return hub_->WaitFinished(last, deadline, stop, [this] { return Drive(); });
 }
 
@@ -327,8 +330,8 @@ Status EmbeddedProducer::Close(absl::Duration timeout) {
     return MakeError(ErrorId::kReentrant, "Close inside a delivery callback would wait for itself");
   if (closed_.exchange(true)) return absl::OkStatus();
   const absl::Duration deadline = context_->clock->Elapsed() + timeout;
-  CloseLanes();
-  if (context_->drives_broker()) DriveSyncs();
+  CloseLanes(*topics_);
+  if (context_->drives_broker()) DriveSyncs(*topics_);
   const Status status = NoThrow([&] {
     return hub_->WaitFinished(hub_->last_batch_id(), deadline, {}, [this] { return Drive(); });
   });

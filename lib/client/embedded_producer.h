@@ -48,15 +48,13 @@ class EmbeddedProducer final : public ProducerBackend {
   Status Pick(const ProducerRecord& r, Placed* out) const;
   Status Reserve(size_t bytes, const std::stop_token& stop, bool wait);
   void FlushLanes();
-  void DriveSyncs();
-  void CloseLanes();
   absl::Duration Drive() const;
 
   const std::shared_ptr<Context> context_;
   const ProducerOptions options_;
   Partitioner* const partitioner_;  // null: the default one, without a virtual call
   const std::shared_ptr<DeliveryHub> hub_;
-  std::unique_ptr<TopicCache> topics_;
+  const std::shared_ptr<TopicCache> topics_;
   std::atomic<bool> closed_{false};
   uint64_t close_hook_ = 0;
 };

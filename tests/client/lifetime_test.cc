@@ -90,6 +90,23 @@ TEST_CASE("the broker may be closed in a callback", "[client][lifetime]") {
   CHECK(ErrorIdOf(producer.Send({.topic = "t"}).Get().status()) == ErrorId::kClosed);
 }
 
+TEST_CASE("a callback may destroy its producer while the broker waits for both",
+          "[client][lifetime]") {
+  for (int i = 0; i < 10; ++i) {
+    Broker broker = OrFail(Broker::Open({}));
+    OrFail(broker.client().admin().CreateTopic("t"));
+    auto producer =
+        std::make_unique<Producer>(OrFail(broker.client().NewProducer({.linger = absl::Minutes(1)})));
+    std::atomic<bool> answered{false};
+    OrFail(producer->Send({.topic = "t", .value = "v"}, [&](const StatusOr<Delivery>& d) {
+      producer.reset();
+      answered = d.ok();
+    }));
+    OrFail(broker.Close());
+    CHECK(answered);
+  }
+}
+
 TEST_CASE("a callback may send, and what it sends is answered", "[client][lifetime]") {
   Client client = OrFail(Open("memory:"));
   OrFail(client.admin().CreateTopic("t"));
