@@ -280,6 +280,14 @@ void DeliveryHub::Answer(Batch& batch, const StatusOr<broker::Appended>& result)
   if (batch.awaited) NotifyAppended();
 }
 
+template <typename Call>
+void DeliveryHub::CallUser(std::string_view what, const Call& call) try {
+  call();
+} catch (...) {
+  options_.metrics->callbacks_threw.fetch_add(1, std::memory_order_relaxed);
+  MILLRACE_LOG(*options_.log, kError, Text(CurrentException(what)));
+}
+
 void DeliveryHub::RunCallbacks(Batch& batch) {
   const CallbackScope scope(executor_name_);
   StatusOr<Delivery> outcome = NoThrow([&] { return OutcomeOf(batch); });
@@ -288,14 +296,11 @@ void DeliveryHub::RunCallbacks(Batch& batch) {
   for (size_t i = 0; i < batch.completions.size(); ++i) {
     Completion& completion = batch.completions[i];
     Adjust(outcome, batch.result_, i, completion.timestamp_ms);
-    try {
-      if (options_.observer != nullptr)
-        options_.observer->OnDelivered(outcome, now - completion.sent_at);
-      if (completion.callback) completion.callback(outcome);
-    } catch (...) {
-      options_.metrics->callbacks_threw.fetch_add(1, std::memory_order_relaxed);
-      MILLRACE_LOG(*options_.log, kError, Text(CurrentException("a delivery callback")));
-    }
+    // Each by itself: where an observer throws the record's callback is called all the same.
+    if (options_.observer != nullptr)
+      CallUser("Observer::OnDelivered",
+               [&] { options_.observer->OnDelivered(outcome, now - completion.sent_at); });
+    if (completion.callback) CallUser("a delivery callback", [&] { completion.callback(outcome); });
     // What the callback captured goes now, in the scope that lets its destructor know where it is.
     completion.callback = nullptr;
   }

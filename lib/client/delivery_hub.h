@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -193,6 +194,9 @@ class DeliveryHub : public std::enable_shared_from_this<DeliveryHub> {
   void ReleaseSpace(Batch& batch);
   void Finish(Batch& batch);
   void RunCallbacks(Batch& batch);
+  // What `call` throws is logged and counted.
+  template <typename Call>
+  void CallUser(std::string_view what, const Call& call);
   void ArmTimer(absl::Duration when);
   void Expire();
   std::vector<BatchRef> Unanswered(absl::Duration due);

@@ -118,6 +118,47 @@ TEST_CASE("a callback that throws is logged and counted, and its record stays",
   CHECK(Next(consumer) == std::vector<std::string>{"v", "w"});
 }
 
+TEST_CASE("an observer is told of everything, and what it throws hurts nobody",
+          "[client][misuse]") {
+  struct Watcher : Observer {
+    bool throws = false;
+    int sent = 0, delivered = 0, polled = 0, committed = 0;
+    void Count(int& what) const {
+      ++what;
+      if (throws) throw std::runtime_error("no");
+    }
+    void OnSend(ProducerRecord& r) override {
+      r.headers.emplace_back("trace", "1");
+      Count(sent);
+    }
+    void OnDelivered(const StatusOr<Delivery>&, absl::Duration) override { Count(delivered); }
+    void OnPolled(const RecordBatch&) override { Count(polled); }
+    void OnCommitted(const OffsetMap&, const Status&) override { Count(committed); }
+  };
+  const auto watcher = std::make_shared<Watcher>();
+  watcher->throws = GENERATE(false, true);
+  Embedded m({.background_threads = 0, .client = {.observer = watcher}});
+  m.Topic("t");
+  Producer producer = OrFail(m.client().NewProducer());
+  int called = 0;
+  OrFail(producer.Send({.topic = "t"}, [&](const StatusOr<Delivery>& d) { called += d.ok(); }));
+  OrFail(producer.Send({.topic = "t"}).Get());
+  std::vector<ProducerRecord> records(2);
+  for (ProducerRecord& record : records) record.topic = "t";
+  for (const auto& answer : producer.SendAll(records)) OrFail(answer);
+  OrFail(producer.Flush());
+  CHECK(called == 1);
+  Consumer consumer = OrFail(m.client().NewConsumer({.group = "g", .topics = {"t"}}));
+  const RecordBatch batch = OrFail(consumer.Poll(absl::ZeroDuration()));
+  REQUIRE(batch.size() == 4);
+  for (const RecordView& record : batch) CHECK(record.header("trace") == Bytes("1"));
+  OrFail(consumer.Commit());
+  CHECK(watcher->sent == 4);
+  CHECK(watcher->delivered == 4);
+  CHECK(watcher->polled == 1);
+  CHECK(watcher->committed == 1);
+}
+
 TEST_CASE("a consumer that reads nothing, or has no group, is told what to do",
           "[client][misuse]") {
   Embedded m;
