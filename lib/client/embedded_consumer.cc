@@ -205,7 +205,8 @@ void EmbeddedConsumer::GatherInto(BatchStorage& storage) {
   // What was fetched and did not fit yet is bounded, too: at the bound it is served first. It is no
   // fault of the user's that it is held.
   const bool may_fetch = waiting_bytes <= options_.max_poll_bytes;
-  const size_t most_pinned = options_.max_pinned_bytes + waiting_bytes;
+  const size_t limit = options_.max_pinned_bytes;
+  const size_t most_pinned = std::max(limit, limit + waiting_bytes);  // SIZE_MAX is no bound
   if (PinnedTooMuch(most_pinned)) return;
   const size_t count = order_.size();
   const size_t first = count == 0 ? 0 : next_ % count;

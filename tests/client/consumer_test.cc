@@ -1,6 +1,7 @@
 #include <poll.h>
 
 #include <atomic>
+#include <limits>
 #include <random>
 #include <thread>
 
@@ -382,6 +383,17 @@ TEST_CASE("buffers held by batches are bounded", "[client][consumer]") {
   const auto next = static_cast<Offset>(held.size());
   held.clear();
   CHECK(OrFail(consumer.Poll(absl::ZeroDuration())).begin()->offset() == next);
+}
+
+TEST_CASE("bounds as large as can be are none", "[client][consumer]") {
+  constexpr size_t kMost = std::numeric_limits<size_t>::max();
+  Embedded m;
+  m.Topic("t");
+  m.Produce("t", 0, Numbers(0, 20));
+  Consumer consumer = m.Reader(
+      "t", 0, {.max_poll_records = 10, .max_poll_bytes = kMost, .max_pinned_bytes = kMost});
+  CHECK(Next(consumer) == Numbers(0, 10));
+  CHECK(Next(consumer) == Numbers(10, 20));
 }
 
 TEST_CASE("pins are bounded as batches are", "[client][consumer]") {
