@@ -145,13 +145,13 @@ Status DeliveryHub::Reserve(size_t bytes, absl::Duration deadline, const std::st
 }
 
 BatchRef DeliveryHub::NewBatch(std::shared_ptr<Lane> lane, bool registered) {
-  const absl::Duration deadline =
-      registered ? options_.clock->Elapsed() + options_.delivery_timeout : absl::ZeroDuration();
+  const absl::Duration now = registered ? options_.clock->Elapsed() : absl::ZeroDuration();
   const auto prepared = [&](std::unique_ptr<Batch> batch) {
     batch->Reset();
     batch->lane = std::move(lane);
     batch->has_callbacks = options_.observer != nullptr;
-    batch->deadline = deadline;
+    batch->begun = now;
+    batch->deadline = now + options_.delivery_timeout;
     batch->charged_bytes = Batch::kOwnCharge;
     buffered_bytes_.fetch_add(Batch::kOwnCharge);
     return BatchRef(batch.release());

@@ -121,6 +121,7 @@ class Batch {
   bool has_callbacks = false;        // or an observer: something is left for the executor to run
   Stage stage = Stage::kCollecting;  // guarded by the lane's lock
   size_t allowed_bytes = 0;          // what the topic allowed when it was begun
+  absl::Duration begun;
   absl::Duration linger_until;
   absl::Duration deadline;      // delivery_timeout
   std::atomic<Offset> end{-1};  // one past its last record, once it is written

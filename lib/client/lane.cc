@@ -74,8 +74,7 @@ bool Lane::Add(const PreparedRecord& r, Completion& completion, bool sync) {
     if (!open_) {
       open_ = hub_->NewBatch(shared_from_this(), /*registered=*/true);
       open_->allowed_bytes = settings_.max_batch_bytes;
-      open_->linger_until = open_->deadline - hub_->options().delivery_timeout +
-                            (lingers ? settings_.linger : kMostHeld);
+      open_->linger_until = open_->begun + (lingers ? settings_.linger : kMostHeld);
     }
     if ((lingers || held) && !std::exchange(linger_armed_, true)) arm = open_->linger_until;
     open_->completions.push_back(std::move(completion));

@@ -95,8 +95,8 @@ TEST_CASE("a callback may destroy its producer while the broker waits for both",
   for (int i = 0; i < 10; ++i) {
     Broker broker = OrFail(Broker::Open({}));
     OrFail(broker.client().admin().CreateTopic("t"));
-    auto producer =
-        std::make_unique<Producer>(OrFail(broker.client().NewProducer({.linger = absl::Minutes(1)})));
+    auto producer = std::make_unique<Producer>(
+        OrFail(broker.client().NewProducer({.linger = absl::Minutes(1)})));
     std::atomic<bool> answered{false};
     OrFail(producer->Send({.topic = "t", .value = "v"}, [&](const StatusOr<Delivery>& d) {
       producer.reset();

@@ -170,6 +170,16 @@ TEST_CASE("with linger a batch is closed by size, by time and by Flush", "[clien
   f.executor->RunAll();
 }
 
+TEST_CASE("without a delivery timeout a batch lingers no longer", "[client][producer]") {
+  Fixture f({.linger = absl::Milliseconds(5), .delivery_timeout = absl::InfiniteDuration()});
+  const Future<Delivery> future = f.Send({.topic = "orders", .value = "v"});
+  CHECK(f.orders[0]->appends() == 0);
+  f.broker->manual_clock().Advance(absl::Milliseconds(5));
+  f.broker->RunTimers();
+  CHECK(f.orders[0]->appends() == 1);
+  CHECK(future.ready());
+}
+
 TEST_CASE("a key goes to Java's partition, a null key stays until its batch is closed",
           "[client][producer]") {
   Fixture f({.linger = absl::Milliseconds(5)}, 7);
