@@ -65,6 +65,9 @@ void FutureState<T>::OnReady(ReadyFn fn) {
 
 template <typename T>
 StatusOr<T> FutureState<T>::Get(absl::Duration timeout, const std::stop_token& stop) {
+  // Before the lock: a thread that is not in the child may have held it.
+  if (clock_ != nullptr && fork_guard_.forked())
+    return MakeError(ErrorId::kForked, "the call was made before fork(), by the parent");
   if (ready()) return result();
   // Nothing ends a sync that a waiter has begun.
   const bool unbounded = timeout == absl::InfiniteDuration() && !stop.stop_possible();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "env/fork_guard.h"
 #include "millrace/env.h"
 #include "millrace/future.h"
 #include "millrace/record.h"
@@ -53,7 +54,8 @@ class FutureState {
     return *result_;
   }
 
-  const std::shared_ptr<Clock> clock_;
+  const std::shared_ptr<Clock> clock_;  // null where it was answered from the start
+  const ForkGuard fork_guard_;
   // Not owned: a task that waits in it may hold this future. Where it is gone, callbacks run at
   // once.
   const std::weak_ptr<Executor> executor_;

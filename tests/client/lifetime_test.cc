@@ -132,13 +132,17 @@ TEST_CASE("after a fork the child gets errors, and its destructors do nothing",
   auto consumer =
       std::make_unique<Consumer>(OrFail(client->NewConsumer({.group = "g", .topics = {"t"}})));
   OrFail(producer->Send({.topic = "t", .value = "v"}).Get());
+  Producer lingering = OrFail(client->NewProducer({.linger = absl::Minutes(1)}));
+  const Future<Delivery> sent_before = lingering.Send({.topic = "t", .value = "v"});
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
+    ::alarm(20);  // ends it where a call waits for ever
     int wrong = 0;
     const auto expect = [&](const Status& status) {
       wrong += ErrorIdOf(status) != ErrorId::kForked;
     };
+    expect(sent_before.Get().status());
     expect(producer->Send({.topic = "t", .value = "v"}).Get().status());
     expect(producer->Flush());
     expect(producer->Close(absl::Seconds(1)));
@@ -157,6 +161,8 @@ TEST_CASE("after a fork the child gets errors, and its destructors do nothing",
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 0);
   OrFail(producer->Send({.topic = "t", .value = "v"}).Get());  // the parent goes on
+  OrFail(lingering.Flush());
+  OrFail(sent_before.Get());
 }
 
 TEST_CASE("moved-to objects close what they held", "[client][lifetime]") {
