@@ -191,6 +191,11 @@ size_t ManualExecutor::RunAll() {
   }
 }
 
-int ManualExecutor::event_fd() const { return impl_->bell.fd(); }
+int ManualExecutor::event_fd() const {
+  const int fd = impl_->bell.fd();
+  MutexLock lock(impl_->mu);
+  if (!impl_->waiting.empty()) impl_->bell.Ring();  // what came before there was a descriptor
+  return fd;
+}
 
 }  // namespace millrace

@@ -79,6 +79,16 @@ TEST_CASE("a manual executor runs what its tasks post, and shows by a descriptor
   CHECK_FALSE(readable());
 }
 
+TEST_CASE("a manual executor's descriptor tells also of what came before it was asked for",
+          "[client][executor]") {
+  ManualExecutor executor;
+  executor.Post([] {});
+  pollfd fd{.fd = executor.event_fd(), .events = POLLIN, .revents = 0};
+  CHECK(::poll(&fd, 1, 0) == 1);
+  CHECK(executor.RunAll() == 1);
+  CHECK(::poll(&fd, 1, 0) == 0);
+}
+
 TEST_CASE("a queue may end in one of its own tasks", "[client][executor]") {
   auto queue = std::make_shared<CallbackQueue>(CallbackQueue::Mode::kThread);
   std::atomic<bool> done{false};
