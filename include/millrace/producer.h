@@ -106,7 +106,7 @@ class Producer {
   std::vector<StatusOr<Delivery>> SendAll(std::span<ProducerRecord> rs, SendOptions o = {});
 
   // Sends what lingers and waits until everything accepted before the call has an outcome and its
-  // callback has run. OK says nothing about whether those outcomes were successes.
+  // callback has run, or lies in your own executor. OK says nothing of success.
   Status Flush(absl::Duration timeout = absl::InfiniteDuration(), std::stop_token stop = {});
 
   size_t buffered_bytes() const;    // of records accepted and without an outcome yet
