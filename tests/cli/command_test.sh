@@ -345,8 +345,8 @@ ends "describe of a lost partition" 3
 has "describe of a lost partition" " 0      -    -        -      -" "$out"
 has "describe of a lost partition" "numbers-0: the folder is missing" "$err"
 run --json --dir lost topic describe numbers
-is "describe of a lost partition in JSON" "null null" \
-  "$(jq -r '.[0].partitions[0] | "\(.end) \(.bytes)"' <<<"$out")"
+has "describe of a lost partition in JSON" '"end":null' "$out"
+has "describe of a lost partition in JSON" '"bytes":null' "$out"
 run --dir data --json consume numbers -e -K :
 ends "consume --json with a separator" 2
 run --dir lost topic list
