@@ -76,7 +76,8 @@ class Broker {
   Status Checkpoint(const std::filesystem::path& dir);
   std::vector<RecoveryInfo> recovery() const;
   // Stops new work (`closed`), sends what lingers, wakes every Poll, drains, syncs, releases the
-  // lock. RecordBatches that are still held stay readable. Closing again: OK.
+  // lock. RecordBatches that are still held stay readable. Closing again: OK. A sync that is under
+  // way is waited for, whatever the timeout.
   Status Close(absl::Duration timeout = absl::Seconds(5));
 
  private:

@@ -117,7 +117,8 @@ class Consumer {
 
   // Commits and waits until that is on stable storage. Without offsets: the positions returned by
   // Poll so far (with kMarked: what MarkDone completed). unknown_member: the group went on without
-  // this member. offset_out_of_range: an offset beyond what can be read.
+  // this member. offset_out_of_range: an offset beyond what can be read. The timeout is for brokers
+  // elsewhere: in process the wait is for the disk, and a sync that has begun is not left.
   Status Commit(absl::Duration timeout = absl::Seconds(30));
   Status Commit(const OffsetMap& next, absl::Duration timeout = absl::Seconds(30));
   // The same, with the waiting left to the future. Commits of one consumer take effect in the order
@@ -154,7 +155,8 @@ class Consumer {
   // end. Reads that record.
   StatusOr<std::map<TopicPartition, absl::Duration>> LagTime();
 
-  // Commits if automatic, leaves the group. Later calls answer `closed`; closing again OK.
+  // Commits if automatic, leaves the group, and waits for a sync of these as Commit does. Later
+  // calls answer `closed`; closing again OK.
   Status Close(absl::Duration timeout);
 
  private:

@@ -29,7 +29,9 @@ class ManualExecutor : public Executor {
   ManualExecutor();
   ~ManualExecutor() override;  // tasks that were not run are run here: accepted means called
   void Post(absl::AnyInvocable<void()> task) override;
-  size_t RunAll();       // runs what waits, and what that posts; returns how many tasks it ran
+  // Runs what waits, and what that posts; returns how many tasks it ran. What a task throws comes
+  // out here, and those behind it wait for the next call.
+  size_t RunAll();
   int event_fd() const;  // readable while tasks wait; for epoll/libuv/asio; -1: out of descriptors
 
  private:

@@ -1,6 +1,7 @@
 #include "millrace/future.h"
 
 #include <algorithm>
+#include <deque>
 #include <new>
 #include <string>
 
@@ -159,7 +160,7 @@ template Future<OffsetMap> FutureAccess::NoMemory();
 
 struct ManualExecutor::Impl {
   Mutex mu;
-  std::vector<absl::AnyInvocable<void()>> waiting ABSL_GUARDED_BY(mu);
+  std::deque<absl::AnyInvocable<void()>> waiting ABSL_GUARDED_BY(mu);
   Bell bell;
 };
 
@@ -175,19 +176,21 @@ void ManualExecutor::Post(absl::AnyInvocable<void()> task) {
   impl_->bell.Ring();
 }
 
+// One by one: a task that throws leaves the others where they are.
 size_t ManualExecutor::RunAll() {
-  size_t count = 0;
-  for (;;) {
-    std::vector<absl::AnyInvocable<void()>> batch;
+  const client::CallbackScope scope(this);
+  for (size_t count = 0;; ++count) {
+    absl::AnyInvocable<void()> task;
     {
       MutexLock lock(impl_->mu);
-      if (impl_->waiting.empty()) impl_->bell.ClearFd();
-      batch.swap(impl_->waiting);
+      if (impl_->waiting.empty()) {
+        impl_->bell.ClearFd();
+        return count;
+      }
+      task = std::move(impl_->waiting.front());
+      impl_->waiting.pop_front();
     }
-    if (batch.empty()) return count;
-    count += batch.size();
-    client::CallbackScope scope(this);
-    for (auto& task : batch) task();
+    task();
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <set>
+#include <stdexcept>
 #include <thread>
 
 #include <catch2/catch.hpp>
@@ -43,6 +44,16 @@ TEST_CASE("driven tasks wait for those who wait", "[client][executor]") {
   CHECK(ran == 1);
   CHECK(queue.RunPending() == 1);
   CHECK(ran == 2);
+}
+
+TEST_CASE("a task that throws leaves those behind it to the next call", "[client][executor]") {
+  ManualExecutor executor;
+  bool ran = false;
+  executor.Post([] { throw std::runtime_error("mine"); });
+  executor.Post([&] { ran = true; });
+  CHECK_THROWS_AS(executor.RunAll(), std::runtime_error);
+  CHECK(executor.RunAll() == 1);
+  CHECK(ran);
 }
 
 TEST_CASE("an executor knows whether a thread is in one of its tasks", "[client][executor]") {
