@@ -143,8 +143,8 @@ TEST_CASE("an observer is told of everything, and what it throws hurts nobody",
   int called = 0;
   OrFail(producer.Send({.topic = "t"}, [&](const StatusOr<Delivery>& d) { called += d.ok(); }));
   OrFail(producer.Send({.topic = "t"}).Get());
-  std::vector<ProducerRecord> records(2);
-  for (ProducerRecord& record : records) record.topic = "t";
+  std::vector<ProducerRecord> records;
+  for (int i = 0; i < 2; ++i) records.push_back({.topic = "t"});
   for (const auto& answer : producer.SendAll(records)) OrFail(answer);
   OrFail(producer.Flush());
   CHECK(called == 1);
