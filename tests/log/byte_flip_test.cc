@@ -140,12 +140,17 @@ void Sweep(bool clean, uint64_t stride, Totals& totals) {
         std::string damaged = bytes;
         damage.apply(damaged, at);
         if (damaged == bytes) continue;
-        const auto disk = rested->Clone();
-        OrFail(disk->Poke(path, damaged));
-        const Case checked{path, !damaged.starts_with(bytes), at % 2 == 0};
-        totals.Count(CheckDamaged(*disk, checked, driver.journal()),
-                     fmt::format("{} {} at byte {} of {}, {}", path, damage.name, at, bytes.size(),
-                                 clean ? "after a close" : "after a crash"));
+        Case checked{path, !damaged.starts_with(bytes), false};
+        Finding found;
+        for (const bool scrub_first : {false, true}) {
+          if (!found.ok()) break;
+          checked.scrub_first = scrub_first;
+          const auto disk = rested->Clone();
+          OrFail(disk->Poke(path, damaged));
+          found = CheckDamaged(*disk, checked, driver.journal());
+        }
+        totals.Count(found, fmt::format("{} {} at byte {} of {}, {}", path, damage.name, at,
+                                        bytes.size(), clean ? "after a close" : "after a crash"));
       }
     }
   }
