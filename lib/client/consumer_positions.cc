@@ -31,8 +31,7 @@ Status EmbeddedConsumer::ResolvePositions() {
       MILLRACE_ASSIGN_OR_RETURN(committed, context_->broker->CommittedOffsets(options_.group));
       asked = true;
     }
-    if (Status status = ResolvePosition(*cursor, committed); !status.ok())
-      Fail(*cursor, std::move(status));
+    if (Status status = ResolvePosition(*cursor, committed); !status.ok()) Fail(*cursor, status);
   }
   return absl::OkStatus();
 }

@@ -242,7 +242,7 @@ bool EmbeddedConsumer::GatherFrom(PartitionCursor& cursor, BatchStorage& storage
   for (;;) {
     if (cursor.has_fetched()) {
       if (Status status = cursor.Take(storage, budget, pool); !status.ok()) {
-        Fail(cursor, std::move(status));
+        Fail(cursor, status);
         return true;
       }
       if (budget.spent || budget.records == 0) return false;
