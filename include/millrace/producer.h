@@ -52,8 +52,10 @@ struct ProducerOptions {
   // topic's max.message.bytes and segment.bytes, so that no batch is refused. [batch.size]
   size_t batch_bytes = 256 << 10;
   // Memory of records that are not answered yet: their encoding and their bookkeeping, for which
-  // twice a record's size and about 160 bytes are counted, and 5 KiB for each batch. What callbacks
-  // capture is not. At the bound Send waits and TrySend refuses. [buffer.memory]
+  // twice a record's size and about 160 bytes are counted, and 5 KiB for each batch (less where the
+  // bound leaves less beside a record: then one batch at a time fills it). What callbacks capture
+  // is not. buffered_bytes never passes the bound; at it Send waits and TrySend refuses.
+  // [buffer.memory]
   size_t max_buffered_bytes = 64 << 20;
   absl::Duration max_block = absl::Seconds(60);  // how long Send may wait for space [max.block.ms]
   // A record that has no outcome in this time is answered timed_out, once; it may still come to be

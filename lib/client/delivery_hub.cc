@@ -87,8 +87,9 @@ DeliveryHub::DeliveryHub(Options options, broker::Broker* broker)
 DeliveryHub::~DeliveryHub() = default;
 
 bool DeliveryHub::TryReserve(size_t bytes) {
-  if (buffered_bytes_.fetch_add(bytes) + bytes <= options_.max_buffered_bytes) return true;
-  buffered_bytes_.fetch_sub(bytes);
+  size_t held = buffered_bytes_.load();
+  while (bytes <= options_.max_buffered_bytes && held <= options_.max_buffered_bytes - bytes)
+    if (buffered_bytes_.compare_exchange_weak(held, held + bytes)) return true;
   return false;
 }
 
@@ -144,7 +145,7 @@ Status DeliveryHub::Reserve(size_t bytes, absl::Duration deadline, const std::st
                                absl::FormatDuration(waited)));
 }
 
-BatchRef DeliveryHub::NewBatch(std::shared_ptr<Lane> lane, bool registered) {
+BatchRef DeliveryHub::NewBatch(std::shared_ptr<Lane> lane, bool registered, size_t charge) {
   const absl::Duration now = registered ? options_.clock->Elapsed() : absl::ZeroDuration();
   const auto prepared = [&](std::unique_ptr<Batch> batch) {
     batch->Reset();
@@ -152,8 +153,7 @@ BatchRef DeliveryHub::NewBatch(std::shared_ptr<Lane> lane, bool registered) {
     batch->has_callbacks = options_.observer != nullptr;
     batch->begun = now;
     batch->deadline = now + options_.delivery_timeout;
-    batch->charged_bytes = Batch::kOwnCharge;
-    buffered_bytes_.fetch_add(Batch::kOwnCharge);
+    batch->charged_bytes = charge;
     return BatchRef(batch.release());
   };
   BatchRef made;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -83,8 +84,8 @@ class Batch {
  public:
   explicit Batch(BufferPool& pool) : builder(pool) {}
 
-  // What it takes of the buffer's bound, beside its records: the object, its first buffer, its
-  // place in an executor's queue.
+  // What it takes beside its records: the object, its first buffer, its place in an executor's
+  // queue.
   static const size_t kOwnCharge;
   // An upper bound of what a record of `bytes` adds: buffers and vectors grow by doubling.
   static size_t ChargeOf(size_t bytes) { return 2 * (bytes + sizeof(Completion)); }
@@ -164,8 +165,15 @@ class DeliveryHub : public std::enable_shared_from_this<DeliveryHub> {
   size_t buffered_records() const { return buffered_records_.load(std::memory_order_relaxed); }
   void CountRecord() { buffered_records_.fetch_add(1, std::memory_order_relaxed); }
 
+  // What a batch takes beside its records, of which the first takes `record_charge`. Of a bound
+  // that is too small for both it takes what is left: then one batch fills the buffer.
+  size_t BatchCharge(size_t record_charge) const {
+    return std::min(Batch::kOwnCharge, options_.max_buffered_bytes - record_charge);
+  }
+
   // ---- batches
-  BatchRef NewBatch(std::shared_ptr<Lane> lane, bool registered);
+  // `charge` is reserved, and the batch's from now on.
+  BatchRef NewBatch(std::shared_ptr<Lane> lane, bool registered, size_t charge);
   // From here on it is waited for, and has a deadline.
   void Register(Batch& batch);
   void Answer(Batch& batch, const StatusOr<broker::Appended>& result);
@@ -219,6 +227,29 @@ class DeliveryHub : public std::enable_shared_from_this<DeliveryHub> {
   uint64_t last_id_ ABSL_GUARDED_BY(mu_) = 0;
   std::vector<std::unique_ptr<Batch>> spare_ ABSL_GUARDED_BY(mu_);
   size_t spare_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+};
+
+// Space for one record in a producer's buffer, and for the batch that it may begin. What is not
+// taken out of it goes back.
+class Space {
+ public:
+  explicit Space(DeliveryHub& hub) : hub_(hub) {}
+  ~Space() {
+    if (for_record + for_batch > 0) hub_.Release(for_record + for_batch, for_record > 0 ? 1 : 0);
+  }
+  Space(const Space&) = delete;
+  Space& operator=(const Space&) = delete;
+  // Takes note of what was reserved.
+  void Hold(size_t record, size_t batch) {
+    for_record = record;
+    for_batch = batch;
+    hub_.CountRecord();
+  }
+  size_t for_record = 0;
+  size_t for_batch = 0;
+
+ private:
+  DeliveryHub& hub_;
 };
 
 }  // namespace millrace::client

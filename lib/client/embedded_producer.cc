@@ -120,20 +120,20 @@ Status EmbeddedProducer::Enqueue(ProducerRecord& r, Completion& completion, cons
                                  bool wait) try {
   MILLRACE_RETURN_IF_ERROR(usable());
   if (context_->options.observer != nullptr) Observe(r, completion);
+  bool begins_batch = false;  // as far as is known
   // A topic that changes meanwhile is looked up again; each round sees a newer state of it.
   for (int attempt = 0; attempt < 10; ++attempt) {
     Placed placed;
     MILLRACE_RETURN_IF_ERROR(Prepare(r, context_->clock->Now(), &placed));
-    MILLRACE_RETURN_IF_ERROR(Reserve(placed.record.charge, o.stop, wait));
-    hub_->CountRecord();
+    const size_t charge = placed.record.charge;
+    const size_t batch_charge = begins_batch ? hub_->BatchCharge(charge) : 0;
+    MILLRACE_RETURN_IF_ERROR(Reserve(charge + batch_charge, o.stop, wait));
+    Space space(*hub_);
+    space.Hold(charge, batch_charge);
     completion.timestamp_ms = placed.record.timestamp_ms;
-    try {
-      if (placed.lane->Add(placed.record, completion, o.sync)) return absl::OkStatus();
-    } catch (const std::bad_alloc&) {
-      hub_->Release(placed.record.charge, 1);
-      return OutOfMemory();
-    }
-    hub_->Release(placed.record.charge, 1);
+    const Lane::Added added = placed.lane->Add(placed.record, completion, o.sync, space);
+    if (added == Lane::Added::kYes) return absl::OkStatus();
+    begins_batch = added == Lane::Added::kNoSpace;
     MILLRACE_RETURN_IF_ERROR(usable());
   }
   return MakeError(ErrorId::kUnavailable,

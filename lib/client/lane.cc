@@ -58,13 +58,13 @@ Lane::Lane(std::shared_ptr<DeliveryHub> hub, std::shared_ptr<broker::Partition> 
       sticky_(std::move(sticky)),
       settings_(settings) {}
 
-bool Lane::Add(const PreparedRecord& r, Completion& completion, bool sync) {
+Lane::Added Lane::Add(const PreparedRecord& r, Completion& completion, bool sync, Space& space) {
   bool mine = false;
   std::optional<absl::Duration> arm;
   Job first;
   {
     MutexLock lock(mu_);
-    if (closed_) return false;
+    if (closed_) return Added::kClosed;
     // What comes below must not fail once the record is in.
     if (queue_.capacity() < queue_.size() + 2) queue_.reserve(2 * queue_.size() + 8);
     if (open_ && open_->builder.size_bytes() + r.bytes > settings_.batch_bytes) CloseOpen();
@@ -72,7 +72,11 @@ bool Lane::Add(const PreparedRecord& r, Completion& completion, bool sync) {
     const bool held = !lingers && !sync && completion.callback && hub_->options().may_hold &&
                       callbacks_due_.load(std::memory_order_acquire) >= kAheadOfCallbacks;
     if (!open_) {
-      open_ = hub_->NewBatch(shared_from_this(), /*registered=*/true);
+      const size_t charge = space.for_batch > 0 ? space.for_batch : hub_->BatchCharge(r.charge);
+      if (space.for_batch == 0 && !hub_->TryReserve(charge)) return Added::kNoSpace;
+      space.for_batch = charge;  // until the batch has it
+      open_ = hub_->NewBatch(shared_from_this(), /*registered=*/true, charge);
+      space.for_batch = 0;
       open_->allowed_bytes = settings_.max_batch_bytes;
       open_->linger_until = open_->begun + (lingers ? settings_.linger : kMostHeld);
     }
@@ -85,7 +89,7 @@ bool Lane::Add(const PreparedRecord& r, Completion& completion, bool sync) {
       open_->completions.pop_back();
       throw;
     }
-    open_->charged_bytes += r.charge;
+    open_->charged_bytes += std::exchange(space.for_record, 0);
     open_->sync |= sync;
     const Completion& added = open_->completions.back();
     open_->has_callbacks |= static_cast<bool>(added.callback);
@@ -97,7 +101,7 @@ bool Lane::Add(const PreparedRecord& r, Completion& completion, bool sync) {
   }
   if (arm.has_value()) ArmLinger(*arm);
   if (mine) AppendQueued(std::move(first));
-  return true;
+  return Added::kYes;
 }
 
 bool Lane::Enqueue(std::span<const BatchRef> batches) {

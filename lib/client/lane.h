@@ -61,13 +61,20 @@ class Lane : public std::enable_shared_from_this<Lane> {
   DeliveryHub& hub() const { return *hub_; }
   const std::shared_ptr<DeliveryHub>& shared_hub() const { return hub_; }
 
-  // Adds the record to the open batch, and appends if nobody does. False: closed, and `completion`
-  // is as it was.
-  bool Add(const PreparedRecord& r, Completion& completion, bool sync);
+  enum class Added {
+    kYes,
+    kNoSpace,  // it has to begin a batch, and there is no space for one
+    kClosed
+  };
+  // Adds the record to the open batch, and appends if nobody does. Takes out of `space`, which
+  // holds the record's, what it uses. If it was not added, `completion` is as it was.
+  Added Add(const PreparedRecord& r, Completion& completion, bool sync, Space& space);
   // Adds whole batches behind everything added before. False: closed.
   bool Enqueue(std::span<const BatchRef> batches);
-  // A batch of one's own to fill, for Enqueue.
-  BatchRef NewBatch() { return hub_->NewBatch(shared_from_this(), /*registered=*/false); }
+  // A batch of one's own to fill, for Enqueue. `charge` is reserved, and the batch's from now on.
+  BatchRef NewBatch(size_t charge) {
+    return hub_->NewBatch(shared_from_this(), /*registered=*/false, charge);
+  }
   LaneSettings settings() const;
   void SetSettings(const LaneSettings& settings);
 

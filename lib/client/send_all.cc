@@ -38,9 +38,10 @@ class EmbeddedProducer::Call {
   };
 
   Status TryAdd(ProducerRecord& r, size_t index, absl::Time now);
-  void Put(const Placed& placed, Completion completion);
+  void Put(const Placed& placed, Completion completion, Space& space);
   Group& GroupOf(const Placed& placed);
-  Status Reserve(size_t bytes);
+  bool BeginsBatch(const Placed& placed);
+  Status Reserve(const Placed& placed, Space* space);
   Status Join(const Group& group);
   void Refuse(const Group& group, const Status& why);
 
@@ -57,26 +58,28 @@ Status EmbeddedProducer::Call::TryAdd(ProducerRecord& r, size_t index, absl::Tim
   if (producer_.context_->options.observer != nullptr) producer_.Observe(r, completion);
   Placed placed;
   MILLRACE_RETURN_IF_ERROR(producer_.Prepare(r, now, &placed));
-  MILLRACE_RETURN_IF_ERROR(Reserve(placed.record.charge));
-  producer_.hub_->CountRecord();
+  Space space(*producer_.hub_);
+  MILLRACE_RETURN_IF_ERROR(Reserve(placed, &space));
   completion.slot = &answers_[index];
   completion.timestamp_ms = placed.record.timestamp_ms;
-  try {
-    Put(placed, std::move(completion));
-  } catch (const std::bad_alloc&) {
-    producer_.hub_->Release(placed.record.charge, 1);
-    throw;
-  }
+  Put(placed, std::move(completion), space);
   return absl::OkStatus();
 }
 
-void EmbeddedProducer::Call::Put(const Placed& placed, Completion completion) {
+bool EmbeddedProducer::Call::BeginsBatch(const Placed& placed) {
+  const Group& group = GroupOf(placed);
+  return group.batches.empty() || group.batches.back()->builder.size_bytes() + placed.record.bytes >
+                                      group.settings.batch_bytes;
+}
+
+void EmbeddedProducer::Call::Put(const Placed& placed, Completion completion, Space& space) {
   Group& group = GroupOf(placed);
-  if (group.batches.empty() || group.batches.back()->builder.size_bytes() + placed.record.bytes >
-                                   group.settings.batch_bytes) {
+  if (space.for_batch > 0) {
     if (!group.batches.empty())
       placed.topic->sticky->Leave(group.lane->partition()->name().partition);
-    group.batches.push_back(group.lane->NewBatch());
+    BatchRef batch = group.lane->NewBatch(space.for_batch);
+    space.for_batch = 0;
+    group.batches.push_back(std::move(batch));
     group.batches.back()->allowed_bytes = group.settings.max_batch_bytes;
     group.batches.back()->awaited = true;
     // The caller syncs the first, the sync lane the others at the same time.
@@ -92,7 +95,7 @@ void EmbeddedProducer::Call::Put(const Placed& placed, Completion completion) {
     batch.completions.pop_back();
     throw;
   }
-  batch.charged_bytes += placed.record.charge;
+  batch.charged_bytes += std::exchange(space.for_record, 0);
 }
 
 EmbeddedProducer::Call::Group& EmbeddedProducer::Call::GroupOf(const Placed& placed) {
@@ -118,10 +121,17 @@ EmbeddedProducer::Call::Group& EmbeddedProducer::Call::GroupOf(const Placed& pla
   return groups_[last_group_];
 }
 
-Status EmbeddedProducer::Call::Reserve(size_t bytes) {
-  if (producer_.hub_->TryReserve(bytes)) return absl::OkStatus();
-  FinishRound();
-  return producer_.Reserve(bytes, options_.stop, true);
+Status EmbeddedProducer::Call::Reserve(const Placed& placed, Space* space) {
+  DeliveryHub& hub = *producer_.hub_;
+  const size_t charge = placed.record.charge;
+  size_t batch_charge = BeginsBatch(placed) ? hub.BatchCharge(charge) : 0;
+  if (!hub.TryReserve(charge + batch_charge)) {
+    FinishRound();
+    batch_charge = hub.BatchCharge(charge);
+    MILLRACE_RETURN_IF_ERROR(producer_.Reserve(charge + batch_charge, options_.stop, true));
+  }
+  space->Hold(charge, batch_charge);
+  return absl::OkStatus();
 }
 
 void EmbeddedProducer::Call::Refuse(const Group& group, const Status& why) {

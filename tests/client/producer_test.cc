@@ -290,7 +290,7 @@ TEST_CASE("the buffer bounds what has no answer", "[client][producer]") {
   CHECK(ErrorIdOf(full) == ErrorId::kBufferFull);
   CHECK_THAT(std::string(full.message()), Catch::Contains("max_buffered_bytes (65536)"));
   CHECK(accepted > 10);
-  CHECK(f.producer->buffered_bytes() <= 65536 + Batch::kOwnCharge);
+  CHECK(f.producer->buffered_bytes() <= 65536);
   CHECK(f.producer->buffered_records() == static_cast<size_t>(accepted));
 
   SECTION("a send waits for space until max_block is over") {
@@ -337,6 +337,37 @@ TEST_CASE("the buffer bounds what has no answer", "[client][producer]") {
   f.executor->RunAll();
   CHECK(outcomes.size() == static_cast<size_t>(accepted));
   CHECK(f.producer->buffered_bytes() == 0);
+}
+
+TEST_CASE("what a producer holds never passes the bound, and a small bound takes a record",
+          "[client][producer]") {
+  const size_t bound = GENERATE(as<size_t>(), 1024, 4096, 5000, 65536);
+  const absl::Duration linger = GENERATE(absl::ZeroDuration(), absl::Hours(1));
+  Fixture f({.linger = linger, .max_buffered_bytes = bound, .delivery_timeout = absl::Hours(2)}, 3);
+  Outcomes outcomes;
+  for (const auto& partition : f.orders) partition->Hold(true);
+  size_t accepted = 0;
+  Status full;
+  while (true) {
+    const auto partition = static_cast<int32_t>(accepted % 3);
+    full = f.Send({.topic = "orders", .partition = partition, .value = "x"}, outcomes.Callback(),
+                  false);
+    CHECK(f.producer->buffered_bytes() <= bound);
+    if (!full.ok()) break;
+    ++accepted;
+  }
+  CAPTURE(bound, linger, accepted);
+  CHECK(ErrorIdOf(full) == ErrorId::kBufferFull);
+  CHECK(accepted >= 1);
+  CHECK(f.producer->buffered_records() == accepted);
+  for (const auto& partition : f.orders) partition->Hold(false);
+  f.broker->manual_clock().Advance(absl::Hours(1));
+  f.broker->RunTimers();
+  for (const auto& partition : f.orders) partition->Answer();
+  f.executor->RunAll();
+  CHECK(outcomes.size() == accepted);
+  CHECK(f.producer->buffered_bytes() == 0);
+  CHECK(f.producer->buffered_records() == 0);
 }
 
 TEST_CASE("a record that is not answered in time is answered timed_out, once",
@@ -497,13 +528,17 @@ TEST_CASE("SendAll comes after what was sent before, and splits at batch_bytes",
 }
 
 TEST_CASE("SendAll of more than the buffer holds goes in rounds", "[client][producer]") {
-  Fixture f({.max_buffered_bytes = 4096});
+  // Of the smaller bound one batch of one record takes all.
+  const size_t bound = GENERATE(as<size_t>(), 4096, 16384);
+  Fixture f({.max_buffered_bytes = bound});
   std::vector<ProducerRecord> records;
   for (int i = 0; i < 100; ++i)
     records.push_back({.topic = "orders", .value = std::string(200, 'x')});
   for (const auto& answer : f.producer->SendAll(records, {})) OrFail(answer);
   CHECK(f.Values().size() == 100);
   CHECK(f.orders[0]->appends() > 5);
+  CHECK((f.orders[0]->appends() == 100) == (bound == 4096));
+  CHECK(f.producer->buffered_bytes() == 0);
 }
 
 TEST_CASE("SendAll into thousands of partitions finds each of them", "[client][producer]") {
