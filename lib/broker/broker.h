@@ -120,15 +120,19 @@ class Broker {
 
   // ---- groups (coordinator/group_coordinator.h says what each does)
   // The group's state loads on first use. `bell` (may be null) rings when the group's assignment
-  // may have changed, until the member leaves or is removed.
+  // may have changed, until the member leaves or is removed. `synced` (never null) is called, as
+  // that of a commit, once what the reply says is as durable as the flush policy asks for; a leave
+  // is synced under every policy. Before that nothing may be done on its strength.
   virtual StatusOr<coordinator::HeartbeatReply> GroupHeartbeat(const coordinator::Heartbeat& beat,
-                                                               std::shared_ptr<Bell> bell) = 0;
+                                                               std::shared_ptr<Bell> bell,
+                                                               SyncDone synced) = 0;
   virtual void GroupTouch(std::string_view group, std::string_view member_id) = 0;
   virtual uint64_t GroupVersion(std::string_view group) const = 0;
-  // `durable`: answered once synced. Otherwise accepted in memory, visible to CommittedOffsets at
-  // once, and written within 100 ms, at revoke (a durable commit or leave writes it) and at Close.
-  // Refuses offsets beyond the high watermark.
-  virtual Status CommitOffsets(const coordinator::OffsetCommit& commit, bool durable) = 0;
+  // OK: accepted, and visible to CommittedOffsets at once. With `synced` it is written now, and
+  // `synced` called once that is durable: on any thread, perhaps before this returns. Without
+  // (null) it is written within 100 ms, with whatever of the group is written before that, or at
+  // Close. Refuses offsets beyond the high watermark.
+  virtual Status CommitOffsets(const coordinator::OffsetCommit& commit, SyncDone synced) = 0;
   virtual StatusOr<std::map<TopicPartition, coordinator::CommittedOffset>> CommittedOffsets(
       std::string_view group) = 0;
   virtual Status AlterGroupOffsets(std::string_view group, const OffsetMap& next) = 0;

@@ -75,12 +75,13 @@ void BrokerImpl::MaintainGroups() {
 }
 
 StatusOr<coordinator::HeartbeatReply> BrokerImpl::GroupHeartbeat(const coordinator::Heartbeat& beat,
-                                                                 std::shared_ptr<Bell> bell) {
+                                                                 std::shared_ptr<Bell> bell,
+                                                                 SyncDone synced) {
   const GateEntry inside(calls_);
   MILLRACE_RETURN_IF_ERROR(shared_->Writable());
   const FailureWatch watch(*shared_);
   MILLRACE_ASSIGN_OR_RETURN(const auto host, HostOf(beat.group, /*create=*/true));
-  return host->Heartbeat(beat, std::move(bell));
+  return host->Heartbeat(beat, std::move(bell), std::move(synced));
 }
 
 void BrokerImpl::GroupTouch(std::string_view group, std::string_view member_id) {
@@ -126,14 +127,14 @@ Status BrokerImpl::CheckOffsets(std::map<TopicPartition, coordinator::CommittedO
   return absl::OkStatus();
 }
 
-Status BrokerImpl::CommitOffsets(const coordinator::OffsetCommit& commit, bool durable) {
+Status BrokerImpl::CommitOffsets(const coordinator::OffsetCommit& commit, SyncDone synced) {
   const GateEntry inside(calls_);
   MILLRACE_RETURN_IF_ERROR(shared_->Writable());
   const FailureWatch watch(*shared_);
   coordinator::OffsetCommit checked = commit;
   MILLRACE_RETURN_IF_ERROR(CheckOffsets(&checked.offsets));
   MILLRACE_ASSIGN_OR_RETURN(const auto host, HostOf(commit.group, /*create=*/true));
-  return host->Commit(checked, durable);
+  return host->Commit(checked, std::move(synced));
 }
 
 StatusOr<std::map<TopicPartition, coordinator::CommittedOffset>> BrokerImpl::CommittedOffsets(

@@ -54,10 +54,11 @@ class BrokerImpl final : public Broker {
   void RemoveMetadataListener(const Bell* bell) override { bells_.Remove(bell); }
 
   StatusOr<coordinator::HeartbeatReply> GroupHeartbeat(const coordinator::Heartbeat& beat,
-                                                       std::shared_ptr<Bell> bell) override;
+                                                       std::shared_ptr<Bell> bell,
+                                                       SyncDone synced) override;
   void GroupTouch(std::string_view group, std::string_view member_id) override;
   uint64_t GroupVersion(std::string_view group) const override;
-  Status CommitOffsets(const coordinator::OffsetCommit& commit, bool durable) override;
+  Status CommitOffsets(const coordinator::OffsetCommit& commit, SyncDone synced) override;
   StatusOr<std::map<TopicPartition, coordinator::CommittedOffset>> CommittedOffsets(
       std::string_view group) override;
   Status AlterGroupOffsets(std::string_view group, const OffsetMap& next) override;
@@ -85,7 +86,7 @@ class BrokerImpl final : public Broker {
   std::vector<std::pair<TopicPartition, log::RecoveryReport>> recovery_reports() const override;
 
   bool forked() const { return shared_->fork.forked(); }
-  bool OnOwnThread() const { return shared_->lane.OnOwnThread() || shared_->upkeep.OnOwnThread(); }
+  bool OnOwnThread() const { return shared_->OnOwnThread(); }
 
  private:
   using Hosts = std::vector<std::shared_ptr<GroupHost>>;

@@ -115,7 +115,7 @@ absl::Time GroupHost::Now() const {
 // ---- what every call has in common
 
 template <typename T, typename Decide>
-StatusOr<T> GroupHost::Run(std::string_view group, bool durable, Decide decide) {
+StatusOr<T> GroupHost::Run(std::string_view group, bool durable, SyncDone synced, Decide decide) {
   MILLRACE_RETURN_IF_ERROR(world_.shared->Writable());
   Ringer ringer;
   std::optional<T> reply;
@@ -135,8 +135,16 @@ StatusOr<T> GroupHost::Run(std::string_view group, bool durable, Decide decide) 
     reply = std::move(decision->reply);
     written = written_;
   }
-  MILLRACE_RETURN_IF_ERROR(SyncAnswer(written, durable));
+  if (durable || world_.shared->options.flush == FlushPolicy::kEachBatch)
+    MILLRACE_RETURN_IF_ERROR(SyncAnswer(written, std::move(synced)));
+  else if (synced)
+    synced(absl::OkStatus());
   return *std::move(reply);
+}
+
+template <typename Decide>
+Status GroupHost::RunDurably(std::string_view group, Decide decide) {
+  return Run<std::monostate>(group, /*durable=*/true, nullptr, std::move(decide)).status();
 }
 
 template <typename T, typename Ask>
@@ -150,13 +158,14 @@ StatusOr<T> GroupHost::Look(Ask ask) {
   return ask(*coordinator_);
 }
 
-Status GroupHost::SyncAnswer(Offset written, bool durable) {
-  if (!durable && world_.shared->options.flush != FlushPolicy::kEachBatch) return absl::OkStatus();
-  if (SeededBug(Bug::kCommitNotSynced)) return absl::OkStatus();
+Status GroupHost::SyncAnswer(Offset written, SyncDone synced) {
   // Also where this call wrote nothing: what it saw may be on its way to the disk still.
-  if (partition_->durable_end() >= written) return absl::OkStatus();
+  if (SeededBug(Bug::kCommitNotSynced) || partition_->durable_end() >= written) {
+    if (synced) synced(absl::OkStatus());
+    return absl::OkStatus();
+  }
   MILLRACE_KILL_POINT(kOffsetsWritten);
-  return partition_->SyncTo(written);
+  return synced ? partition_->WhenSynced(written, std::move(synced)) : partition_->SyncTo(written);
 }
 
 void GroupHost::CollectBells(std::string_view group, Bells* ring) {
@@ -314,7 +323,8 @@ Status GroupHost::AppendLocked(const Records& first, const Records& then, bool w
 // ---- members
 
 StatusOr<coordinator::HeartbeatReply> GroupHost::Heartbeat(const coordinator::Heartbeat& beat,
-                                                           std::shared_ptr<Bell> bell) {
+                                                           std::shared_ptr<Bell> bell,
+                                                           SyncDone synced) {
   const bool leaves = beat.member_epoch < 0;
   const auto forget = [&] {
     MutexLock lock(mu_);
@@ -324,7 +334,7 @@ StatusOr<coordinator::HeartbeatReply> GroupHost::Heartbeat(const coordinator::He
     if (it->second.by_member.empty()) listeners_.erase(it);
   };
   auto reply = Run<coordinator::HeartbeatReply>(
-      beat.group, /*durable=*/leaves,
+      beat.group, /*durable=*/leaves, std::move(synced),
       [&](Coordinator& groups, absl::Time now, const View& view)
           ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
             auto decision = groups.OnHeartbeat(beat, now, view);
@@ -352,9 +362,9 @@ uint64_t GroupHost::Version(std::string_view group) {
 
 // ---- offsets
 
-Status GroupHost::Commit(const coordinator::OffsetCommit& commit, bool durable) {
-  if (durable) {
-    return Run<std::monostate>(commit.group, true,
+Status GroupHost::Commit(const coordinator::OffsetCommit& commit, SyncDone synced) {
+  if (synced) {
+    return Run<std::monostate>(commit.group, /*durable=*/true, std::move(synced),
                                [&](Coordinator& groups, absl::Time now, const View&) {
                                  return groups.OnCommit(commit, now);
                                })
@@ -384,29 +394,23 @@ StatusOr<std::map<TopicPartition, CommittedOffset>> GroupHost::Committed(std::st
 
 Status GroupHost::AlterOffsets(std::string_view group,
                                const std::map<TopicPartition, CommittedOffset>& offsets) {
-  return Run<std::monostate>(group, true,
-                             [&](Coordinator& groups, absl::Time now, const View&) {
-                               return groups.AlterOffsets(group, offsets, now);
-                             })
-      .status();
+  return RunDurably(group, [&](Coordinator& groups, absl::Time now, const View&) {
+    return groups.AlterOffsets(group, offsets, now);
+  });
 }
 
 Status GroupHost::DeleteOffsets(std::string_view group,
                                 const std::vector<TopicPartition>& partitions) {
-  return Run<std::monostate>(group, true,
-                             [&](Coordinator& groups, absl::Time, const View&) {
-                               return groups.DeleteOffsets(group, partitions);
-                             })
-      .status();
+  return RunDurably(group, [&](Coordinator& groups, absl::Time, const View&) {
+    return groups.DeleteOffsets(group, partitions);
+  });
 }
 
 Status GroupHost::OnTopicDeleted(std::string_view topic) {
-  return Run<std::monostate>("", true,
-                             [&](Coordinator& groups, absl::Time, const View&) {
-                               return StatusOr<Decision<std::monostate>>(
-                                   Decision<std::monostate>{{}, groups.OnTopicDeleted(topic)});
-                             })
-      .status();
+  return RunDurably("", [&](Coordinator& groups, absl::Time, const View&) {
+    return StatusOr<Decision<std::monostate>>(
+        Decision<std::monostate>{{}, groups.OnTopicDeleted(topic)});
+  });
 }
 
 // ---- groups
@@ -422,10 +426,8 @@ StatusOr<coordinator::GroupDescription> GroupHost::Describe(std::string_view gro
 }
 
 Status GroupHost::Delete(std::string_view group) {
-  return Run<std::monostate>(
-             group, true,
-             [&](Coordinator& groups, absl::Time, const View&) { return groups.Delete(group); })
-      .status();
+  return RunDurably(
+      group, [&](Coordinator& groups, absl::Time, const View&) { return groups.Delete(group); });
 }
 
 // ---- upkeep

@@ -35,10 +35,10 @@ class GroupHost {
   GroupHost(World world, std::shared_ptr<LocalPartition> partition);
 
   StatusOr<coordinator::HeartbeatReply> Heartbeat(const coordinator::Heartbeat& beat,
-                                                  std::shared_ptr<Bell> bell);
+                                                  std::shared_ptr<Bell> bell, SyncDone synced);
   void Touch(std::string_view group, std::string_view member_id);
   uint64_t Version(std::string_view group);
-  Status Commit(const coordinator::OffsetCommit& commit, bool durable);
+  Status Commit(const coordinator::OffsetCommit& commit, SyncDone synced);
   StatusOr<std::map<TopicPartition, coordinator::CommittedOffset>> Committed(
       std::string_view group);
   Status AlterOffsets(std::string_view group,
@@ -67,10 +67,12 @@ class GroupHost {
   };
   class View;
 
-  // Runs `decide` on the loaded coordinator, writes its records, syncs them where that is due,
-  // rings.
+  // Runs `decide` on the loaded coordinator, writes its records, rings. `synced` is called once the
+  // reply is durable: always, or where the flush policy asks for it. Null: it is, on return.
   template <typename T, typename Decide>
-  StatusOr<T> Run(std::string_view group, bool durable, Decide decide);
+  StatusOr<T> Run(std::string_view group, bool durable, SyncDone synced, Decide decide);
+  template <typename Decide>
+  Status RunDurably(std::string_view group, Decide decide);
   // Answers what needs nothing written.
   template <typename T, typename Ask>
   StatusOr<T> Look(Ask ask);
@@ -89,8 +91,8 @@ class GroupHost {
   bool CompactionIsDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Status Compact();
   Status WriteSnapshot(Offset* start, Offset* end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Waits until what was written when the answer was made is durable, where the policy asks for it.
-  Status SyncAnswer(Offset written, bool durable);
+  // `synced` (null: the return) comes once what was written when the answer was made is durable.
+  Status SyncAnswer(Offset written, SyncDone synced);
 
   const World world_;
   const std::shared_ptr<LocalPartition> partition_;

@@ -54,6 +54,9 @@ class LocalPartition final : public Partition,
   // Appends to an internal topic. No quota and no checks: the caller is the broker.
   Status AppendState(const record::EncodedBatch& batch, const AppendOptions& options,
                      AppendDone done);
+  // Has the sync lane sync until everything below `offset` is durable; `done` is called then, as
+  // that of an append is. On the broker's own threads, and in memory, the sync is done here.
+  Status WhenSynced(Offset offset, SyncDone done);
   void RunSync() override;
   // The log if it is open: what upkeep looks at without opening idle partitions.
   log::PartitionLog* open_log() const { return log_.load(std::memory_order_acquire); }

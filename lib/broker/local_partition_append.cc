@@ -204,6 +204,28 @@ Status LocalPartition::SyncTo(Offset offset) {
   return SyncOpened(log, std::min(offset, log->log_end()));
 }
 
+Status LocalPartition::WhenSynced(Offset offset, SyncDone done) {
+  if (shared_->options.directory.empty() || shared_->OnOwnThread()) {
+    done(SyncTo(offset));
+    return absl::OkStatus();
+  }
+  const GateEntry inside(gate_);
+  if (!inside) return WhyShut();
+  MILLRACE_RETURN_IF_ERROR(shared_->Usable());
+  MILLRACE_ASSIGN_OR_RETURN(log::PartitionLog* const log, Opened());
+  {
+    MutexLock lock(mu_);
+    // At the end of the queue, which is in the order of offsets: it waits for what is written by
+    // now, as the lane's next sync does.
+    waiting_.push_back({.appended = {.next_offset = log->log_end()},
+                        .done = [done = std::move(done)](const StatusOr<Appended>& synced) mutable {
+                          done(synced.status());
+                        }});
+  }
+  shared_->lane.Enqueue(shared_from_this());
+  return absl::OkStatus();
+}
+
 void LocalPartition::RunSync() {
   const GateEntry inside(gate_);
   // The last syncs come after the gate was shut by Close, which keeps the log for them; the log of

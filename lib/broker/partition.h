@@ -30,6 +30,8 @@ struct Appended {
 };
 // Called exactly once for an accepted append, without locks held, on the thread that appended,
 // synced or closed. Must be quick and must not call back into the partition.
+// Called once: OK when it is on stable storage, or why nobody knows.
+using SyncDone = absl::AnyInvocable<void(const Status&)>;
 using AppendDone = absl::AnyInvocable<void(const StatusOr<Appended>&)>;
 
 struct AppendOptions {

@@ -24,6 +24,8 @@ struct Shared {
   Status Usable() const;
   // The same, and read_only or the failure of the directory.
   Status Writable() const;
+  // Whether this is one of the broker's threads, which must not wait for the others.
+  bool OnOwnThread() const { return lane.OnOwnThread() || upkeep.OnOwnThread(); }
   // Of the broker's own writes, which go on while it closes.
   Status WritableInside() const;
   void Log(Severity severity, std::string_view message) const {

@@ -1,11 +1,9 @@
-#include <atomic>
 #include <memory>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/errors.h"
-#include "base/no_throw.h"
 #include "base/status_macros.h"
 #include "client/embedded_consumer.h"
 
@@ -17,46 +15,6 @@ bool IsAboutMembership(ErrorId id) {
   return id == ErrorId::kUnknownMember || id == ErrorId::kFencedMember ||
          id == ErrorId::kStaleMemberEpoch;
 }
-
-// Accepted, and on its way to stable storage: by a task of the executor, or by a thread that waits
-// without a bound. It may be the very thread that the executor runs its tasks on.
-class CommitFuture : public FutureState<OffsetMap> {
- public:
-  // `nothing_new` is a commit of the same member without offsets: it syncs what came before it.
-  CommitFuture(const std::shared_ptr<Context>& context, coordinator::OffsetCommit nothing_new,
-               OffsetMap offsets)
-      : FutureState(context->clock, context->executor()),
-        context_(context),
-        nothing_new_(std::move(nothing_new)),
-        offsets_(std::move(offsets)) {}
-
-  // Syncs and answers, unless another thread has begun to.
-  void Settle(broker::Broker& broker) {
-    if (begun_.exchange(true)) return;
-    Set(NoThrow([&]() -> StatusOr<OffsetMap> {
-      Status status = broker.CommitOffsets(nothing_new_, /*durable=*/true);
-      // The member has left meanwhile, or was removed; either has written what was accepted
-      // before.
-      if (IsAboutMembership(ErrorIdOf(status))) status = broker.Sync();
-      MILLRACE_RETURN_IF_ERROR(status);
-      return std::move(offsets_);
-    }));
-  }
-
- protected:
-  absl::Duration Drive(bool unbounded) override {
-    const std::shared_ptr<Context> context = context_.lock();
-    if (context == nullptr) return absl::InfiniteDuration();
-    if (unbounded) Settle(*context->broker);
-    return context->Drive();
-  }
-
- private:
-  const std::weak_ptr<Context> context_;
-  const coordinator::OffsetCommit nothing_new_;
-  OffsetMap offsets_;
-  std::atomic<bool> begun_{false};
-};
 
 }  // namespace
 
@@ -110,8 +68,7 @@ void EmbeddedConsumer::CommitWritten(const OffsetMap& next) {
     }
 }
 
-Status EmbeddedConsumer::CommitNow(const OffsetMap& next, bool durable) {
-  const Status status = context_->broker->CommitOffsets(MakeCommit(next), durable);
+void EmbeddedConsumer::NoteCommit(const OffsetMap& next, const Status& status) {
   (status.ok() ? context_->metrics->commits : context_->metrics->commit_failures)
       .fetch_add(1, std::memory_order_relaxed);
   if (status.ok()) CommitWritten(next);
@@ -122,6 +79,19 @@ Status EmbeddedConsumer::CommitNow(const OffsetMap& next, bool durable) {
       context_->metrics->callbacks_threw.fetch_add(1, std::memory_order_relaxed);
     }
   }
+}
+
+Status EmbeddedConsumer::CommitInMemory(const OffsetMap& next) {
+  Status status = context_->broker->CommitOffsets(MakeCommit(next), nullptr);
+  NoteCommit(next, status);
+  return status;
+}
+
+Status EmbeddedConsumer::CommitAndWait(const OffsetMap& next, absl::Duration timeout) {
+  const auto synced = std::make_shared<SyncFuture>(context_, context_->clock);
+  Status status = context_->broker->CommitOffsets(MakeCommit(next), synced->done({}));
+  if (status.ok()) status = synced->Get(timeout, {}).status();
+  NoteCommit(next, status);
   return status;
 }
 
@@ -132,7 +102,7 @@ std::optional<Status> EmbeddedConsumer::CommitBetweenPolls() {
   if (mode_ == Mode::kSubscribed && member_epoch_ <= 0) return std::nullopt;
   const OffsetMap next = Uncommitted(nullptr);
   if (next.empty()) return std::nullopt;
-  Status status = CommitNow(next, /*durable=*/false);
+  Status status = CommitInMemory(next);
   const ErrorId id = ErrorIdOf(status);
   const bool told = commit_failing_ && id == last_commit_error_;
   commit_failing_ = !status.ok();
@@ -143,23 +113,36 @@ std::optional<Status> EmbeddedConsumer::CommitBetweenPolls() {
   return Annotate(status, fmt::format("committing positions of group '{}'", options_.group));
 }
 
-Status EmbeddedConsumer::CommitAtEnd(const std::set<TopicPartition>* only) {
-  if (!CommitsItself() || options_.group.empty()) return absl::OkStatus();
-  if (mode_ == Mode::kSubscribed && member_epoch_ <= 0) return absl::OkStatus();
-  // Even with nothing new: what was committed between polls may still wait to be written.
-  return CommitNow(Uncommitted(only), /*durable=*/true);
+bool EmbeddedConsumer::CommitsAtEnd() const {
+  return CommitsItself() && !options_.group.empty() &&
+         (mode_ != Mode::kSubscribed || member_epoch_ > 0);
 }
 
-Status EmbeddedConsumer::Commit(const OffsetMap* next, absl::Duration) {
+Status EmbeddedConsumer::CommitAtEnd(absl::Duration timeout) {
+  if (!CommitsAtEnd()) return absl::OkStatus();
+  // Even with nothing new: what was committed between polls may still wait to be written.
+  return CommitAndWait(Uncommitted(nullptr), timeout);
+}
+
+// Written before the group can hear that they were given up; so it is never less durable than that.
+Status EmbeddedConsumer::CommitBeforeRevoke(const std::set<TopicPartition>& only) {
+  if (!CommitsAtEnd()) return absl::OkStatus();
+  const OffsetMap next = Uncommitted(&only);
+  Status status = context_->broker->CommitOffsets(MakeCommit(next), [](const Status&) {});
+  NoteCommit(next, status);
+  return status;
+}
+
+Status EmbeddedConsumer::Commit(const OffsetMap* next, absl::Duration timeout) {
   const Use use(*this, Nested::kAllowed);
   MILLRACE_RETURN_IF_ERROR(use.status());
   MILLRACE_RETURN_IF_ERROR(usable());
   if (options_.group.empty())
     return MakeError(ErrorId::kInvalidGroup, "the consumer has no group to commit for");
-  return CommitNow(next != nullptr ? *next : Uncommitted(nullptr), /*durable=*/true);
+  return CommitAndWait(next != nullptr ? *next : Uncommitted(nullptr), timeout);
 }
 
-// Accepted now, in the order of the calls; the executor waits until it is on stable storage.
+// Accepted now, in the order of the calls.
 Future<OffsetMap> EmbeddedConsumer::CommitAsync(const OffsetMap* next) {
   const auto failed = [](const Status& status) { return FutureAccess::Ready<OffsetMap>(status); };
   const Use use(*this, Nested::kAllowed);
@@ -167,20 +150,11 @@ Future<OffsetMap> EmbeddedConsumer::CommitAsync(const OffsetMap* next) {
   if (Status status = usable(); !status.ok()) return failed(status);
   if (options_.group.empty())
     return failed(MakeError(ErrorId::kInvalidGroup, "the consumer has no group to commit for"));
-  OffsetMap offsets = next != nullptr ? *next : Uncommitted(nullptr);
-  if (Status status = CommitNow(offsets, /*durable=*/false); !status.ok()) return failed(status);
-
-  auto state = std::make_shared<CommitFuture>(context_, MakeCommit({}), std::move(offsets));
-  // So that the broker is not closed before. Not in an executor of the user's, which belongs to the
-  // context: should it never run the task, the two would keep each other.
-  const std::shared_ptr<Context> keep = context_->options.executor == nullptr ? context_ : nullptr;
-  try {
-    context_->executor()->Post(
-        [state, keep, broker = context_->broker] { state->Settle(*broker); });
-  } catch (...) {
-    state->Settle(*context_->broker);  // accepted means answered, here if it must be
-  }
-  return FutureAccess::Make<OffsetMap>(state);
+  const OffsetMap offsets = next != nullptr ? *next : Uncommitted(nullptr);
+  const auto state = std::make_shared<SyncFuture>(context_, context_->clock);
+  const Status status = context_->broker->CommitOffsets(MakeCommit(offsets), state->done(offsets));
+  NoteCommit(offsets, status);
+  return status.ok() ? FutureAccess::Make<OffsetMap>(state) : failed(status);
 }
 
 void EmbeddedConsumer::MarkDone(const RecordView& r) {

@@ -18,6 +18,9 @@ namespace {
 // A heartbeat may bring another assignment, giving that up yet another; in practice two or three
 // rounds settle it, and what does not is taken up by the next Poll.
 constexpr int kMaxRounds = 8;
+// In this time nearly every sync is done. For so long even a Poll that should not wait waits, once
+// a heartbeat, so that the first one knows its partitions.
+constexpr absl::Duration kSyncGrace = absl::Milliseconds(20);
 
 Status CheckPattern(const std::string& pattern) {
   const re2::RE2 compiled(pattern, re2::RE2::Quiet);
@@ -154,33 +157,41 @@ Status EmbeddedConsumer::Unsubscribe(Consumer& self) {
   const Use use(*this, Nested::kRefused);
   MILLRACE_RETURN_IF_ERROR(use.status());
   MILLRACE_RETURN_IF_ERROR(usable());
-  Status status = CommitAtEnd(nullptr);
+  const absl::Duration began = context_->clock->Elapsed();
+  const absl::Duration timeout = context_->options.close_timeout;
+  Status status = CommitAtEnd(timeout);
   if (mode_ == Mode::kSubscribed) {
     const Status told = Tell(self, &RebalanceListener::OnRevoked, assignment());
     if (status.ok()) status = told;
   }
-  const Status left = LeaveAndDrop();
+  const Status left = LeaveAndDrop(timeout - (context_->clock->Elapsed() - began));
   return status.ok() ? left : status;
 }
 
-Status EmbeddedConsumer::Leave() {
-  if (mode_ != Mode::kSubscribed || member_epoch_ <= 0) return absl::OkStatus();
+Status EmbeddedConsumer::Leave(absl::Duration timeout) {
+  // It may have joined without knowing yet.
+  if (mode_ != Mode::kSubscribed || (member_epoch_ <= 0 && !reply_.has_value()))
+    return absl::OkStatus();
   coordinator::Heartbeat beat;
   beat.group = options_.group;
   beat.member_id = member_id_;
   // A static member is expected back (KIP-345).
   beat.member_epoch = options_.group_instance_id.empty() ? -1 : -2;
   beat.instance_id = options_.group_instance_id;
-  Status status = context_->broker->GroupHeartbeat(beat, nullptr).status();
-  return WasRemoved(ErrorIdOf(status)) ? absl::OkStatus() : status;  // then it is out already
+  const auto synced = std::make_shared<SyncFuture>(context_, context_->clock);
+  Status status = context_->broker->GroupHeartbeat(beat, nullptr, synced->done({})).status();
+  if (WasRemoved(ErrorIdOf(status))) return absl::OkStatus();  // then it is out already
+  if (!status.ok()) return status;
+  return synced->Get(std::max(timeout, absl::ZeroDuration()), {}).status();
 }
 
 // Destructors come here: what is kept goes, whether there is memory to say good-bye or not. The
 // group then removes the member when its time is over.
-Status EmbeddedConsumer::LeaveAndDrop() {
-  Status status = NoThrow([&] { return Leave(); });
+Status EmbeddedConsumer::LeaveAndDrop(absl::Duration timeout) {
+  Status status = NoThrow([&] { return Leave(timeout); });
   DropAllCursors();
   mode_ = Mode::kNone;
+  reply_.reset();
   member_epoch_ = 0;
   target_.clear();
   topics_.clear();
@@ -220,36 +231,55 @@ void EmbeddedConsumer::TouchGroup() {
 
 Status EmbeddedConsumer::StepGroup(Consumer& self) {
   for (int round = 0; round < kMaxRounds; ++round) {
-    const uint64_t version = context_->broker->GroupVersion(options_.group);
-    if (member_epoch_ > 0 && version == seen_version_ && !report_owned_ && !subscription_changed_ &&
-        !reply_lost_) {
+    const bool news = member_epoch_ <= 0 || subscription_changed_ || report_owned_ || reply_lost_ ||
+                      context_->broker->GroupVersion(options_.group) != seen_version_;
+    if (!reply_.has_value() && news) MILLRACE_RETURN_IF_ERROR(Beat(self));
+    if (closed_.load()) return absl::OkStatus();
+    if (!reply_.has_value() && news) continue;  // removed: it joins anew
+    if (!reply_.has_value() || !reply_->synced->ready()) {
       TouchGroup();
       return absl::OkStatus();
     }
-    const absl::Duration now = context_->clock->Elapsed();
-    const coordinator::Heartbeat beat = MakeBeat();
-    reply_lost_ = true;  // until it is taken in: memory may run out on its way
-    auto reply = context_->broker->GroupHeartbeat(beat, bell_);
-    if (!reply.ok()) {
-      if (member_epoch_ == 0 || !WasRemoved(ErrorIdOf(reply.status()))) return reply.status();
-      // The group went on without this member. It joins anew, with nothing.
-      MILLRACE_RETURN_IF_ERROR(Lose(self));
-      if (closed_.load()) return absl::OkStatus();
-      continue;
-    }
-    member_epoch_ = reply->member_epoch;
-    seen_version_ = version;
-    subscription_changed_ = report_owned_ = reply_lost_ = false;
-    last_touch_ = now;
-    if (reply->assignment.has_value()) {
-      target_ = *std::move(reply->assignment);
-      std::ranges::sort(target_);
-    }
-    MILLRACE_RETURN_IF_ERROR(Reconcile(self));
+    MILLRACE_RETURN_IF_ERROR(TakeReply(self));
     if (closed_.load()) return absl::OkStatus();
   }
   bell_->Ring();  // more to do at once
   return absl::OkStatus();
+}
+
+// Tells the group what is new. What it answers waits in reply_ until it is durable.
+Status EmbeddedConsumer::Beat(Consumer& self) {
+  const uint64_t version = context_->broker->GroupVersion(options_.group);
+  const coordinator::Heartbeat beat = MakeBeat();
+  subscription_changed_ = report_owned_ = false;  // the beat says it
+  reply_lost_ = true;  // until it is taken in: memory may run out on its way
+  last_touch_ = context_->clock->Elapsed();
+  const auto synced = std::make_shared<SyncFuture>(context_, Clock::Real());
+  auto reply = context_->broker->GroupHeartbeat(
+      beat, bell_, [bell = bell_, done = synced->done({})](const Status& status) mutable {
+        done(status);
+        bell->Ring();  // the Poll that waits, or the next one
+      });
+  if (!reply.ok()) {
+    if (member_epoch_ == 0 || !WasRemoved(ErrorIdOf(reply.status()))) return reply.status();
+    return Lose(self);  // the group went on without this member; it joins anew, with nothing
+  }
+  reply_ = {.reply = *std::move(reply), .version = version, .synced = synced};
+  synced->Get(kSyncGrace, {}).IgnoreError();
+  return absl::OkStatus();
+}
+
+Status EmbeddedConsumer::TakeReply(Consumer& self) {
+  Reply taken = *std::exchange(reply_, std::nullopt);
+  MILLRACE_RETURN_IF_ERROR(taken.synced->Get(absl::ZeroDuration(), {}).status());
+  member_epoch_ = taken.reply.member_epoch;
+  seen_version_ = taken.version;
+  reply_lost_ = false;
+  if (taken.reply.assignment.has_value()) {
+    target_ = *std::move(taken.reply.assignment);
+    std::ranges::sort(target_);
+  }
+  return Reconcile(self);
 }
 
 // First gives up what is not in the target any more, and says so with the next heartbeat; only then
@@ -280,7 +310,7 @@ Status EmbeddedConsumer::Reconcile(Consumer& self) {
 
 Status EmbeddedConsumer::Revoke(Consumer& self, const Partitions& tps) {
   const std::set<TopicPartition> only(tps.begin(), tps.end());
-  if (const Status status = CommitAtEnd(&only); !status.ok())
+  if (const Status status = CommitBeforeRevoke(only); !status.ok())
     // The next owner reads from the last commit on: some records twice, none not at all.
     MILLRACE_LOG(*context_->log, kWarning,
                  fmt::format("committing before partitions are handed over: {}", Text(status)));
@@ -316,7 +346,7 @@ Status EmbeddedConsumer::Tell(Consumer& self, ListenerCall call, const Partition
 
 // ---- the end
 
-Status EmbeddedConsumer::Close(Consumer& self, absl::Duration) {
+Status EmbeddedConsumer::Close(Consumer& self, absl::Duration timeout) {
   const Use use(*this, Nested::kRefused);
   MILLRACE_RETURN_IF_ERROR(use.status());
   if (context_->forked()) return context_->usable();
@@ -328,7 +358,8 @@ Status EmbeddedConsumer::Close(Consumer& self, absl::Duration) {
                ? gone
                : absl::OkStatus();
   }
-  Status status = CommitAtEnd(nullptr);
+  const absl::Duration began = context_->clock->Elapsed();
+  Status status = CommitAtEnd(timeout);
   if (WasRemoved(ErrorIdOf(status)) && mode_ == Mode::kSubscribed) {
     const Status told = Lose(self);
     if (status.ok()) status = told;
@@ -337,7 +368,7 @@ Status EmbeddedConsumer::Close(Consumer& self, absl::Duration) {
     if (status.ok()) status = told;
   }
   closed_.store(true);
-  const Status left = LeaveAndDrop();
+  const Status left = LeaveAndDrop(timeout - (context_->clock->Elapsed() - began));
   return status.ok() ? left : status;
 }
 
@@ -348,7 +379,9 @@ void EmbeddedConsumer::Abandon() {
     abandoned_ = use.status().ok();  // inside a listener: the call around it ends the membership
     return;
   }
-  if (context_->usable().ok()) LeaveAndDrop().IgnoreError();  // nobody is there to be told
+  if (!context_->usable().ok()) return;
+  // Nobody is there to be told.
+  LeaveAndDrop(context_->options.close_timeout).IgnoreError();
 }
 
 }  // namespace millrace::client

@@ -46,7 +46,8 @@ EmbeddedConsumer::Use::Use(EmbeddedConsumer& consumer, Nested nested) : consumer
 
 EmbeddedConsumer::Use::~Use() {
   if (!status_.ok() || --consumer_.depth_ > 0) return;
-  if (std::exchange(consumer_.abandoned_, false)) consumer_.LeaveAndDrop().IgnoreError();
+  if (std::exchange(consumer_.abandoned_, false))
+    consumer_.LeaveAndDrop(consumer_.context_->options.close_timeout).IgnoreError();
   consumer_.user_.store(nullptr, std::memory_order_release);
 }
 

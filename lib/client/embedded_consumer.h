@@ -17,6 +17,7 @@
 #include "client/future_state.h"
 #include "client/partition_cursor.h"
 #include "client/record_storage.h"
+#include "client/sync_future.h"
 #include "env/bell.h"
 
 namespace millrace::client {
@@ -116,22 +117,28 @@ class EmbeddedConsumer final : public ConsumerBackend {
   void DropAllCursors();
   Cursor Find(const TopicPartition& tp) const;
   Status StepGroup(Consumer& self);
+  Status Beat(Consumer& self);
+  Status TakeReply(Consumer& self);
   coordinator::Heartbeat MakeBeat() const;
   Status Reconcile(Consumer& self);
   Status Revoke(Consumer& self, const Partitions& tps);
   Status Lose(Consumer& self);
   Status Tell(Consumer& self, ListenerCall call, const Partitions& tps);
   Status SubscribeTo(std::vector<std::string> topics, std::string pattern);
-  Status LeaveAndDrop();
-  Status Leave();
+  Status LeaveAndDrop(absl::Duration timeout);
+  Status Leave(absl::Duration timeout);
   void TouchGroup();
 
   // ---- commits (consumer_commits.cc)
   OffsetMap Uncommitted(const std::set<TopicPartition>* only) const;
-  Status CommitNow(const OffsetMap& next, bool durable);
+  void NoteCommit(const OffsetMap& next, const Status& status);
   void CommitWritten(const OffsetMap& next);
+  Status CommitInMemory(const OffsetMap& next);
+  Status CommitAndWait(const OffsetMap& next, absl::Duration timeout);
   std::optional<Status> CommitBetweenPolls();
-  Status CommitAtEnd(const std::set<TopicPartition>* only);
+  bool CommitsAtEnd() const;
+  Status CommitAtEnd(absl::Duration timeout);
+  Status CommitBeforeRevoke(const std::set<TopicPartition>& only);
   coordinator::OffsetCommit MakeCommit(const OffsetMap& next) const;
 
   const std::shared_ptr<Context> context_;
@@ -166,6 +173,13 @@ class EmbeddedConsumer final : public ConsumerBackend {
   bool report_owned_ = false;
   bool reply_lost_ = false;  // of a heartbeat; the next one asks for all that it may have said
   uint64_t seen_version_ = 0;
+  // Of the last heartbeat: taken in once it is durable.
+  struct Reply {
+    coordinator::HeartbeatReply reply;
+    uint64_t version = 0;
+    std::shared_ptr<SyncFuture> synced;
+  };
+  std::optional<Reply> reply_;
   absl::Duration last_touch_;
   Partitions target_;  // sorted
 

@@ -50,6 +50,40 @@ StatusOr<Appended> Append(Broker& broker, Partition& partition,
   return *answer->result;
 }
 
+namespace {
+
+// What `synced`, which a call for groups was given, is told.
+Status SyncGroups(Broker& broker, const std::shared_ptr<std::optional<Status>>& synced) {
+  if (!synced->has_value())
+    for (const auto& partition : OrFail(broker.FindTopic("__consumer_offsets", false)))
+      partition->SyncTo(INT64_MAX).IgnoreError();  // the answer says it too
+  REQUIRE(synced->has_value());
+  return **synced;
+}
+
+SyncDone Into(const std::shared_ptr<std::optional<Status>>& synced) {
+  return [synced](const Status& status) { *synced = status; };
+}
+
+}  // namespace
+
+Status CommitOffsets(Broker& broker, const coordinator::OffsetCommit& commit, bool durable) {
+  if (!durable) return broker.CommitOffsets(commit, nullptr);
+  const auto synced = std::make_shared<std::optional<Status>>();
+  const Status status = broker.CommitOffsets(commit, Into(synced));
+  return status.ok() ? SyncGroups(broker, synced) : status;
+}
+
+StatusOr<coordinator::HeartbeatReply> GroupHeartbeat(Broker& broker,
+                                                     const coordinator::Heartbeat& beat,
+                                                     std::shared_ptr<Bell> bell) {
+  const auto synced = std::make_shared<std::optional<Status>>();
+  auto reply = broker.GroupHeartbeat(beat, std::move(bell), Into(synced));
+  if (!reply.ok()) return reply;
+  if (const Status status = SyncGroups(broker, synced); !status.ok()) return status;
+  return reply;
+}
+
 std::vector<std::string> Values(Partition& partition, Offset from) {
   std::vector<std::string> values;
   BufferPool pool;

@@ -50,6 +50,12 @@ std::shared_ptr<Answer> AppendLater(Broker& broker, Partition& partition,
                                     const std::vector<std::string>& values,
                                     AppendOptions options = {});
 
+// The call, and where it was accepted what it has synced, on this thread. `durable` or not.
+Status CommitOffsets(Broker& broker, const coordinator::OffsetCommit& commit, bool durable);
+StatusOr<coordinator::HeartbeatReply> GroupHeartbeat(Broker& broker,
+                                                     const coordinator::Heartbeat& beat,
+                                                     std::shared_ptr<Bell> bell);
+
 // The values of all records that can be fetched from `from` on.
 std::vector<std::string> Values(Partition& partition, Offset from = 0);
 

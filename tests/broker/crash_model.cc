@@ -250,7 +250,7 @@ void BrokerDriver::Commit(const std::string& group, const std::string& topic, Of
   commit.group = group;
   commit.offsets[{topic, 0}].offset = offset;
   commit.offsets[{topic, 0}].metadata = std::string(metadata_bytes, 'm');
-  const Status status = broker_->CommitOffsets(commit, durable);
+  const Status status = CommitOffsets(*broker_, commit, durable);
   auto& allowed = journal_.committed[{group, {topic, 0}}];
   if (allowed.empty()) allowed.insert(-1);
   // One that is refused for its offset was never taken.

@@ -62,7 +62,7 @@ struct Member {
     Heartbeat beat = Join(id);
     beat.member_epoch = epoch;
     beat.owned = owned;
-    const auto reply = OrFail(broker.GroupHeartbeat(beat, bell));
+    const auto reply = OrFail(GroupHeartbeat(broker, beat, bell));
     epoch = reply.member_epoch;
     if (reply.assignment.has_value()) owned = *reply.assignment;
   }
@@ -91,9 +91,9 @@ TEST_CASE("an explicit commit survives a power cut and is never reverted", "[bro
   CHECK(CommittedOf(*broker, "g") == -1);
   CHECK_FALSE(broker->metadata()->topics.contains("__consumer_offsets"));
   OrFail(broker->Sync());
-  OrFail(broker->CommitOffsets(CommitOf("g", 5), true));
-  OrFail(broker->CommitOffsets(CommitOf("g", 7), true));
-  OrFail(broker->CommitOffsets(CommitOf("h", 3), true));
+  OrFail(CommitOffsets(*broker, CommitOf("g", 5), true));
+  OrFail(CommitOffsets(*broker, CommitOf("g", 7), true));
+  OrFail(CommitOffsets(*broker, CommitOf("h", 3), true));
   CHECK(broker->metadata()->topics.at("__consumer_offsets")->internal);
   // Everybody may read it; nobody else may write.
   const auto offsets = OrFail(broker->FindPartition("__consumer_offsets", 0));
@@ -112,11 +112,11 @@ TEST_CASE("a commit written behind is seen at once and written within 100 ms", "
   Machine machine;
   auto broker = machine.Open();
   FillTopic(*broker);
-  OrFail(broker->CommitOffsets(CommitOf("g", 1), true));
+  OrFail(CommitOffsets(*broker, CommitOf("g", 1), true));
   const auto offsets = OrFail(broker->FindPartition("__consumer_offsets", 0));
   const Offset before = offsets->log_end();
   for (Offset offset = 2; offset <= 6; ++offset) {
-    OrFail(broker->CommitOffsets(CommitOf("g", offset), false));
+    OrFail(CommitOffsets(*broker, CommitOf("g", offset), false));
     CHECK(CommittedOf(*broker, "g") == offset);
   }
   CHECK(offsets->log_end() == before);
@@ -128,7 +128,7 @@ TEST_CASE("a commit written behind is seen at once and written within 100 ms", "
     Abandon(broker);
   }
   SECTION("by the next explicit commit, before it") {
-    OrFail(broker->CommitOffsets(CommitOf("h", 1), true));
+    OrFail(CommitOffsets(*broker, CommitOf("h", 1), true));
     CHECK(offsets->log_end() == before + 2);
     machine.PowerCut();
     Abandon(broker);
@@ -147,8 +147,8 @@ TEST_CASE("an older commit that waits never overwrites a newer one", "[broker][g
   Machine machine;
   auto broker = machine.Open();
   FillTopic(*broker);
-  OrFail(broker->CommitOffsets(CommitOf("g", 2), false));
-  OrFail(broker->CommitOffsets(CommitOf("g", 5), true));
+  OrFail(CommitOffsets(*broker, CommitOf("g", 2), false));
+  OrFail(CommitOffsets(*broker, CommitOf("g", 5), true));
   machine.clock->Advance(absl::Seconds(1));
   OrFail(broker->RunMaintenance());
   machine.PowerCut();
@@ -165,19 +165,19 @@ TEST_CASE("an offset that is not there yet is refused, with the high watermark",
   AppendLater(*broker, *OrFail(broker->FindPartition("orders", 0)), {"unsynced"});
   for (const bool durable : {true, false}) {
     for (const Offset offset : {Offset{11}, Offset{-1}, Offset{INT64_MAX}}) {
-      const Status status = broker->CommitOffsets(CommitOf("g", offset), durable);
+      const Status status = CommitOffsets(*broker, CommitOf("g", offset), durable);
       CHECK(ErrorIdOf(status) == ErrorId::kOffsetOutOfRange);
       CHECK_THAT(Message(status), Contains("orders-0") &&
                                       Contains("offset " + std::to_string(offset)) &&
                                       Contains("[0, 10]"));
     }
-    OrFail(broker->CommitOffsets(CommitOf("g", 10), durable));
-    CHECK(ErrorIdOf(broker->CommitOffsets(CommitOf("g", 1, 9), durable)) ==
+    OrFail(CommitOffsets(*broker, CommitOf("g", 10), durable));
+    CHECK(ErrorIdOf(CommitOffsets(*broker, CommitOf("g", 1, 9), durable)) ==
           ErrorId::kUnknownPartition);
     OffsetCommit unknown;
     unknown.group = "g";
     unknown.offsets[{"ordres", 0}].offset = 0;
-    CHECK(ErrorIdOf(broker->CommitOffsets(unknown, durable)) == ErrorId::kUnknownTopic);
+    CHECK(ErrorIdOf(CommitOffsets(*broker, unknown, durable)) == ErrorId::kUnknownTopic);
   }
   CHECK(ErrorIdOf(broker->AlterGroupOffsets("g", {{{"orders", 0}, 11}})) ==
         ErrorId::kOffsetOutOfRange);
@@ -196,7 +196,7 @@ TEST_CASE("a committed offset carries the epoch of what was read", "[broker][gro
     OrFail(Append(*broker, *OrFail(broker->FindPartition("orders", 0)), {"later"}).status());
   }
   const auto epoch_of = [&](Offset offset) {
-    OrFail(broker->CommitOffsets(CommitOf("g", offset), true));
+    OrFail(CommitOffsets(*broker, CommitOf("g", offset), true));
     return OrFail(broker->CommittedOffsets("g")).at({"orders", 0}).leader_epoch;
   };
   CHECK(epoch_of(0) == -1);
@@ -233,7 +233,7 @@ TEST_CASE("members share the partitions; bells tell of changes; leaving hands ov
   SECTION("a member leaves") {
     Heartbeat leave = Join("member-a");
     leave.member_epoch = -1;
-    OrFail(broker->GroupHeartbeat(leave, nullptr).status());
+    OrFail(GroupHeartbeat(*broker, leave, nullptr).status());
     for (int i = 0; i < 3; ++i) b.Beat();
     CHECK(b.owned.size() == 4);
   }
@@ -248,7 +248,7 @@ TEST_CASE("members share the partitions; bells tell of changes; leaving hands ov
     CHECK(b.owned.size() == 4);
     Heartbeat late = Join("member-a");
     late.member_epoch = a.epoch;
-    const Status status = broker->GroupHeartbeat(late, nullptr).status();
+    const Status status = GroupHeartbeat(*broker, late, nullptr).status();
     CHECK((ErrorIdOf(status) == ErrorId::kUnknownMember ||
            ErrorIdOf(status) == ErrorId::kFencedMember));
   }
@@ -281,9 +281,9 @@ TEST_CASE("members of an earlier opening are fenced, and their offsets stay", "[
   OffsetCommit commit = CommitOf("g", 5);
   commit.member_id = a.id;
   commit.member_epoch = a.epoch;
-  OrFail(broker->CommitOffsets(commit, true));
+  OrFail(CommitOffsets(*broker, commit, true));
   commit.member_epoch = a.epoch - 1;
-  CHECK_FALSE(broker->CommitOffsets(commit, true).ok());
+  CHECK_FALSE(CommitOffsets(*broker, commit, true).ok());
   machine.ProcessKill();
   Abandon(broker);
   broker = machine.Open();
@@ -302,7 +302,7 @@ TEST_CASE("the offsets of a deleted topic are gone, and do not come back with it
     Machine machine;
     auto broker = machine.Open();
     FillTopic(*broker);
-    OrFail(broker->CommitOffsets(CommitOf("g", 5), true));
+    OrFail(CommitOffsets(*broker, CommitOf("g", 5), true));
     if (n > 0) machine.disk->FreezeAt(machine.disk->calls() + n);
     const Status deleted = broker->DeleteTopic("orders");
     if (n == 0) {
@@ -332,13 +332,13 @@ TEST_CASE("group state that cannot be written is not answered, and loads again",
   Machine machine;
   auto broker = machine.Open();
   FillTopic(*broker);
-  OrFail(broker->CommitOffsets(CommitOf("g", 5), true));
-  OrFail(broker->CommitOffsets(CommitOf("g", 6), false));
+  OrFail(CommitOffsets(*broker, CommitOf("g", 5), true));
+  OrFail(CommitOffsets(*broker, CommitOf("g", 6), false));
   machine.disk->SetFaults([](const testing::DiskCall& call) -> std::optional<testing::Fault> {
     if (call.op != testing::DiskOp::kWrite) return {};
     return testing::Fault{.error = ENOSPC};
   });
-  CHECK(ErrorIdOf(broker->CommitOffsets(CommitOf("g", 9), true)) == ErrorId::kNoSpace);
+  CHECK(ErrorIdOf(CommitOffsets(*broker, CommitOf("g", 9), true)) == ErrorId::kNoSpace);
   CHECK(CommittedOf(*broker, "g") == 6);  // what was accepted before stands
   machine.clock->Advance(absl::Seconds(1));
   OrFail(broker->RunMaintenance());
@@ -346,7 +346,7 @@ TEST_CASE("group state that cannot be written is not answered, and loads again",
   machine.disk->SetFaults(nullptr);
   machine.clock->Advance(absl::Seconds(2));
   OrFail(broker->RunMaintenance());
-  OrFail(broker->CommitOffsets(CommitOf("h", 1), true));
+  OrFail(CommitOffsets(*broker, CommitOf("h", 1), true));
   machine.PowerCut();
   Abandon(broker);
   broker = machine.Open();
@@ -363,13 +363,13 @@ TEST_CASE("the log of groups is compacted when it is four times what is live", "
   uint64_t largest = 0;
   for (int i = 0; i < 1000; ++i) {
     commit.offsets.begin()->second.offset = i % 10;
-    OrFail(broker->CommitOffsets(commit, true));
+    OrFail(CommitOffsets(*broker, commit, true));
     OrFail(broker->RunMaintenance());
     largest = std::max(largest, OrFail(offsets()->log())->size_bytes());
   }
   CHECK(largest < 2 << 20);
   CHECK(offsets()->log_start() > 0);
-  OrFail(broker->CommitOffsets(CommitOf("h", 2), true));
+  OrFail(CommitOffsets(*broker, CommitOf("h", 2), true));
   machine.PowerCut();
   Abandon(broker);
   broker = machine.Open();
@@ -384,7 +384,7 @@ TEST_CASE("groups spread over the partitions that the topic was made with", "[br
   auto broker = machine.Open(options);
   FillTopic(*broker);
   for (int i = 0; i < 20; ++i) {
-    OrFail(broker->CommitOffsets(CommitOf("group-" + std::to_string(i), i % 10), true));
+    OrFail(CommitOffsets(*broker, CommitOf("group-" + std::to_string(i), i % 10), true));
   }
   CHECK(OrFail(broker->FindTopic("__consumer_offsets", false)).size() == 5);
   OrFail(broker->Close(absl::Seconds(5)));

@@ -152,10 +152,10 @@ TEST_CASE("after a close every call says closed, and a second close is OK", "[br
                                broker->Sync(),
                                broker->RunMaintenance(),
                                broker->Checkpoint("copy"),
-                               broker->CommitOffsets({}, true),
+                               CommitOffsets(*broker, {}, true),
                                broker->CommittedOffsets("g").status(),
                                broker->ListGroups().status(),
-                               broker->GroupHeartbeat({}, nullptr).status(),
+                               GroupHeartbeat(*broker, {}, nullptr).status(),
                                broker->DescribeGroup("g").status(),
                                broker->DeleteGroup("g"),
                                broker->AlterGroupOffsets("g", {}),
@@ -260,9 +260,9 @@ TEST_CASE("a read-only broker reads beside a writer and writes nothing", "[broke
   request.name = "more";
   for (const Status& status :
        {reader->CreateTopic(request), reader->DeleteTopic("orders"), reader->Sync(),
-        Append(*reader, *seen, {"c"}).status(), reader->CommitOffsets({}, true),
+        Append(*reader, *seen, {"c"}).status(), CommitOffsets(*reader, {}, true),
         reader->AllocateProducerId().status(), reader->DeleteRecords({}),
-        reader->GroupHeartbeat({}, nullptr).status(), reader->Checkpoint("copy")}) {
+        GroupHeartbeat(*reader, {}, nullptr).status(), reader->Checkpoint("copy")}) {
     CHECK(ErrorIdOf(status) == ErrorId::kReadOnly);
   }
   CHECK(OrFail(reader->CommittedOffsets("g")).empty());

@@ -77,7 +77,7 @@ TEST_CASE("appenders, readers, deleters and closers meet without harm", "[broker
       coordinator::OffsetCommit commit;
       commit.group = "g";
       commit.offsets[{"stable", 0}].offset = stable->log_start();
-      count(broker->CommitOffsets(commit, false));
+      count(CommitOffsets(*broker, commit, false));
       count(broker->Sync());
       count(broker->RunMaintenance());
     }

@@ -279,12 +279,13 @@ class FakeBroker : public broker::Broker {
   Status DeleteRecords(const OffsetMap&) override { return No(); }
   StatusOr<int64_t> AllocateProducerId() override { return No(); }
   StatusOr<coordinator::HeartbeatReply> GroupHeartbeat(const coordinator::Heartbeat&,
-                                                       std::shared_ptr<Bell>) override {
+                                                       std::shared_ptr<Bell>,
+                                                       broker::SyncDone) override {
     return No();
   }
   void GroupTouch(std::string_view, std::string_view) override {}
   uint64_t GroupVersion(std::string_view) const override { return 0; }
-  Status CommitOffsets(const coordinator::OffsetCommit&, bool) override { return No(); }
+  Status CommitOffsets(const coordinator::OffsetCommit&, broker::SyncDone) override { return No(); }
   StatusOr<std::map<TopicPartition, coordinator::CommittedOffset>> CommittedOffsets(
       std::string_view) override {
     return No();
