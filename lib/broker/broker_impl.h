@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -35,6 +36,8 @@ class BrokerImpl final : public Broker {
   ~BrokerImpl() override;
   // Opens the directory and starts the threads. Once, first.
   Status Start();
+  // The last: closes, and deletes this, at the latest when the disk lets it.
+  void End();
 
   std::shared_ptr<const MetadataImage> metadata() const override;
   uint64_t metadata_version() const override { return version_.load(std::memory_order_acquire); }
@@ -101,7 +104,10 @@ class BrokerImpl final : public Broker {
   void NoteOrphan(const log::LogDirectory::Folder& folder);
   void AddJobs();
   void StartThreads();
-  Status CloseOnce(absl::Duration timeout);
+  bool StartCloser(absl::Duration deadline);  // false: there is no thread for it
+  void RunClose(absl::Duration deadline);     // closes, and says so
+  Status AwaitClose(absl::Duration deadline);
+  Status CloseOnce(absl::Duration deadline);
   void RingEverybody();
   Status CloseDirectory(const TopicTable::Partitions& partitions, absl::Duration timeout);
   void Abandon();
@@ -183,6 +189,9 @@ class BrokerImpl final : public Broker {
   CondVar close_done_;
   Phase phase_ ABSL_GUARDED_BY(close_mu_) = Phase::kNotOpen;
   Status close_status_ ABSL_GUARDED_BY(close_mu_);
+  std::thread closer_ ABSL_GUARDED_BY(close_mu_);
+  bool gave_up_ ABSL_GUARDED_BY(close_mu_) = false;      // a Close, before the closer was done
+  bool nobody_left_ ABSL_GUARDED_BY(close_mu_) = false;  // to delete this but the closer
 
   size_t groups_job_ = 0;
   Status follow_error_ ABSL_GUARDED_BY(admin_mu_);  // the last one, so that it is logged once

@@ -17,6 +17,8 @@ namespace millrace::broker {
 namespace {
 
 constexpr absl::Duration kCloseTimeout = absl::Seconds(5);  // of a broker that is dropped
+// What comes after the deadline of a close where no call of the disk hangs: letting go.
+constexpr absl::Duration kCloseGrace = absl::Milliseconds(100);
 constexpr size_t kEpochsABatch = 5000;
 
 std::string BallastPath(const Options& options) {
@@ -41,10 +43,7 @@ void Dispose(BrokerImpl* broker) {
   // In a forked child its threads do not exist and its locks may be held for ever: it is left as it
   // is.
   if (broker->forked()) return;
-  const auto end = [broker] {
-    broker->Close(kCloseTimeout).IgnoreError();  // who wants to know calls Close
-    delete broker;
-  };
+  const auto end = [broker] { broker->End(); };
   // The last reference may go in a callback on one of the threads that closing waits for.
   if (!broker->OnOwnThread()) return end();
   try {
@@ -343,30 +342,96 @@ Status BrokerImpl::Close(absl::Duration timeout) {
                                  "one of them",
                                  shared_->Where()));
   }
+  const absl::Duration deadline = shared_->clock->Elapsed() + timeout;
+  bool first = false;
   {
     MutexLock lock(close_mu_);
     if (phase_ == Phase::kNotOpen) return absl::OkStatus();
-    if (phase_ != Phase::kOpen) {
-      while (phase_ != Phase::kClosed) close_done_.Wait(close_mu_);
-      return close_status_;
-    }
-    phase_ = Phase::kClosing;
+    first = phase_ == Phase::kOpen;
+    if (first) phase_ = Phase::kClosing;
   }
-  Status status = NoThrow([&] { return CloseOnce(timeout); });
+  if (first) {
+    shared_->closing.store(true, std::memory_order_seq_cst);
+    const bool bounded = timeout != absl::InfiniteDuration();
+    if (!bounded || !StartCloser(deadline)) RunClose(deadline);
+  }
+  return AwaitClose(deadline);
+}
+
+// Nothing ends a call of the disk: whoever closes must be able to leave it to another thread.
+bool BrokerImpl::StartCloser(absl::Duration deadline) {
+  if (shared_->options.background_threads == 0) return false;
+  MutexLock lock(close_mu_);
+  try {
+    closer_ = std::thread([this, deadline] { RunClose(deadline); });
+    return true;
+  } catch (...) {
+    return false;  // there is none to be had
+  }
+}
+
+void BrokerImpl::RunClose(absl::Duration deadline) {
+  Status status = NoThrow([&] { return CloseOnce(deadline); });
   if (shared_->directory != nullptr) {
     // Memory ran out on the way. The next opening finds what was acknowledged by a recovery.
     calls_.Shut();
     Abandon();
   }
-  MutexLock lock(close_mu_);
+  bool nobody_left = false;
   {
-    MutexLock hosts_lock(hosts_mu_);
-    hosts_.clear();
+    MutexLock lock(close_mu_);
+    {
+      MutexLock hosts_lock(hosts_mu_);
+      hosts_.clear();
+    }
+    close_status_ = std::move(status);
+    phase_ = Phase::kClosed;
+    nobody_left = nobody_left_;
+    close_done_.NotifyAll();
   }
-  close_status_ = status;
-  phase_ = Phase::kClosed;
-  close_done_.NotifyAll();
-  return status;
+  if (nobody_left) delete this;
+}
+
+Status BrokerImpl::AwaitClose(absl::Duration deadline) {
+  std::thread closer;
+  {
+    MutexLock lock(close_mu_);
+    const absl::Duration until = deadline + kCloseGrace;
+    while (phase_ != Phase::kClosed && shared_->clock->Elapsed() < until)
+      close_done_.WaitWith(
+          close_mu_, [&](auto& cv, auto& held) { shared_->clock->WaitUntil(cv, held, until); });
+    if (phase_ == Phase::kClosed) {
+      closer.swap(closer_);
+    } else {
+      gave_up_ = true;
+      if (closer_.joinable()) closer_.detach();
+    }
+  }
+  if (closer.joinable()) closer.join();
+  {
+    MutexLock lock(close_mu_);
+    if (phase_ == Phase::kClosed) return close_status_;
+  }
+  // The closer goes on, unheard.
+  return NoThrow([&]() -> Status {
+    for (const auto& partition : table_.All()) partition->FailWaiting(shared_->Usable());
+    shared_->Mute();
+    return MakeError(ErrorId::kTimedOut,
+                     fmt::format("{}: the disk has not finished what it was asked to; the folder "
+                                 "stays locked until it has",
+                                 shared_->Where()));
+  });
+}
+
+void BrokerImpl::End() {
+  const auto left_to_closer = [&] {
+    MutexLock lock(close_mu_);
+    nobody_left_ = gave_up_ && phase_ != Phase::kClosed;
+    return nobody_left_;
+  };
+  if (left_to_closer()) return;
+  Close(kCloseTimeout).IgnoreError();  // who wants to know calls Close
+  if (!left_to_closer()) delete this;
 }
 
 void BrokerImpl::RingEverybody() {
@@ -375,9 +440,7 @@ void BrokerImpl::RingEverybody() {
   for (const auto& partition : table_.All()) partition->RingBells();
 }
 
-Status BrokerImpl::CloseOnce(absl::Duration timeout) {
-  const absl::Duration deadline = shared_->clock->Elapsed() + timeout;
-  shared_->closing.store(true, std::memory_order_seq_cst);
+Status BrokerImpl::CloseOnce(absl::Duration deadline) {
   RingEverybody();
   shared_->upkeep.Stop();
   calls_.Shut();

@@ -8,6 +8,7 @@
 
 #include "base/buffer.h"
 #include "broker/broker.h"
+#include "broker/gate.h"
 #include "broker/sync_lane.h"
 #include "broker/upkeep.h"
 #include "env/fork_guard.h"
@@ -28,9 +29,12 @@ struct Shared {
   bool OnOwnThread() const { return lane.OnOwnThread() || upkeep.OnOwnThread(); }
   // Of the broker's own writes, which go on while it closes.
   Status WritableInside() const;
-  void Log(Severity severity, std::string_view message) const {
-    if (options.log) options.log(severity, message);
+  void Log(Severity severity, std::string_view message) {
+    const GateEntry inside(log_gate);
+    if (inside && options.log) options.log(severity, message);
   }
+  // Nothing is logged any more, once this returns.
+  void Mute() { log_gate.Shut(); }
   // Takes note that the directory failed, once: nothing more is acknowledged, and every append that
   // waits is answered.
   void NoteFailure(const Status& why);
@@ -51,6 +55,7 @@ struct Shared {
   BufferPool pool;
   Metrics metrics;
   ForkGuard fork;
+  Gate log_gate;
   SyncLane lane;
   Upkeep upkeep;
   size_t marks_job = 0;

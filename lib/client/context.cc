@@ -39,7 +39,9 @@ Context::~Context() {
     new std::shared_ptr<CallbackQueue>(callbacks_);
     return;
   }
-  const Status closed = NoThrow([&] { return Close(options.close_timeout); });
+  // Whoever closed it before has waited as long as was asked.
+  const Status closed =
+      closed_.load() ? absl::OkStatus() : NoThrow([&] { return Close(options.close_timeout); });
   if (!closed.ok())
     MILLRACE_LOG(*log, kWarning, fmt::format("closing the broker: {}", Text(closed)));
   // After the broker: everything accepted has its answer now, and its callback runs.

@@ -62,7 +62,7 @@ EmbeddedProducer::EmbeddedProducer(std::shared_ptr<Context> context, ProducerOpt
   close_hook_ = context_->AddCloseHook(
       [context = context_.get(), hub = hub_, topics = topics_](absl::Duration deadline) {
         CloseLanes(*topics);
-        DriveSyncs(*topics);
+        if (context->drives_broker()) DriveSyncs(*topics);
         if (!context->InsideCallback())
           hub->WaitFinished(hub->last_batch_id(), deadline, {}, [=] { return context->Drive(); })
               .IgnoreError();  // what has no answer then gets one from the broker, or from Close
