@@ -118,7 +118,15 @@ class Broker {
   virtual void AddMetadataListener(std::shared_ptr<Bell> bell) = 0;
   virtual void RemoveMetadataListener(const Bell* bell) = 0;
 
+  // Runs `task`, which must not throw, where it keeps nobody waiting but those who choose to:
+  // whatever of the disk hangs in it. Perhaps here: in memory, without threads (then the caller
+  // waits for all of it), on the broker's own ones, and once it closes.
+  virtual void RunApart(absl::AnyInvocable<void()> task) = 0;
+
   // ---- groups (coordinator/group_coordinator.h says what each does)
+  // Has what the group's state is kept in, made and loaded as it may be: the first use waits for
+  // that otherwise.
+  virtual Status PrepareGroup(std::string_view group) = 0;
   // The group's state loads on first use. `bell` (may be null) rings when the group's assignment
   // may have changed, until the member leaves or is removed. `synced` (never null) is called, as
   // that of a commit, once what the reply says is as durable as the flush policy asks for; a leave

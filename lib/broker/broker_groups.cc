@@ -74,6 +74,14 @@ void BrokerImpl::MaintainGroups() {
   for (const auto& host : LoadedHosts()) host->Maintain();
 }
 
+Status BrokerImpl::PrepareGroup(std::string_view group) {
+  const GateEntry inside(calls_);
+  MILLRACE_RETURN_IF_ERROR(shared_->Writable());
+  const FailureWatch watch(*shared_);
+  MILLRACE_ASSIGN_OR_RETURN(const auto host, HostOf(group, /*create=*/true));
+  return host->Prepare();
+}
+
 StatusOr<coordinator::HeartbeatReply> BrokerImpl::GroupHeartbeat(const coordinator::Heartbeat& beat,
                                                                  std::shared_ptr<Bell> bell,
                                                                  SyncDone synced) {

@@ -56,6 +56,8 @@ class BrokerImpl final : public Broker {
   void AddMetadataListener(std::shared_ptr<Bell> bell) override;
   void RemoveMetadataListener(const Bell* bell) override { bells_.Remove(bell); }
 
+  void RunApart(absl::AnyInvocable<void()> task) override;
+  Status PrepareGroup(std::string_view group) override;
   StatusOr<coordinator::HeartbeatReply> GroupHeartbeat(const coordinator::Heartbeat& beat,
                                                        std::shared_ptr<Bell> bell,
                                                        SyncDone synced) override;

@@ -319,6 +319,15 @@ Status BrokerImpl::RunMaintenance() {
   return usable();
 }
 
+void BrokerImpl::RunApart(absl::AnyInvocable<void()> task) {
+  const Options& options = shared_->options;
+  const bool hangs = !options.directory.empty() && !options.read_only;
+  if (hangs && options.background_threads > 0 && shared_->Usable().ok() && !OnOwnThread() &&
+      shared_->errands.Run(task))
+    return;
+  task();
+}
+
 uint64_t BrokerImpl::CallAt(absl::Duration when, absl::AnyInvocable<void()> task) {
   return shared_->upkeep.CallAt(when, std::move(task));
 }
@@ -443,6 +452,7 @@ void BrokerImpl::RingEverybody() {
 Status BrokerImpl::CloseOnce(absl::Duration deadline) {
   RingEverybody();
   shared_->upkeep.Stop();
+  shared_->errands.Stop();
   calls_.Shut();
   Status status;
   if (!shared_->options.read_only) {
@@ -490,6 +500,7 @@ Status BrokerImpl::CloseDirectory(const TopicTable::Partitions& partitions,
 void BrokerImpl::Abandon() {
   shared_->closing.store(true, std::memory_order_seq_cst);
   shared_->upkeep.Stop();
+  shared_->errands.Stop();
   shared_->lane.Stop();
   const Status closed = NoThrow([&] { return shared_->Usable(); });
   TopicTable::Partitions partitions;

@@ -214,7 +214,8 @@ void GroupHost::ArmLocked() {
 
 // ---- loading and writing
 
-Status GroupHost::Load() {
+Status GroupHost::Prepare() {
+  MILLRACE_RETURN_IF_ERROR(partition_->EnsureOpen());  // makes its folder, with nobody's lock held
   MutexLock lock(mu_);
   return LoadLocked();
 }

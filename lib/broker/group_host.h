@@ -49,8 +49,9 @@ class GroupHost {
   Status Delete(std::string_view group);
   Status OnTopicDeleted(std::string_view topic);
 
-  // Loads the state, if it is not; offsets of topics that are no more go.
-  Status Load();
+  // Opens the partition and loads the state, if they are not. Offsets of topics that are no more
+  // go.
+  Status Prepare();
   // What is due: timers of the groups, commits written behind, compaction of the partition.
   void Maintain();
   // Writes the commits that wait; not synced. OK when there are none.

@@ -8,6 +8,7 @@
 
 #include "base/buffer.h"
 #include "broker/broker.h"
+#include "broker/errands.h"
 #include "broker/gate.h"
 #include "broker/sync_lane.h"
 #include "broker/upkeep.h"
@@ -26,7 +27,9 @@ struct Shared {
   // The same, and read_only or the failure of the directory.
   Status Writable() const;
   // Whether this is one of the broker's threads, which must not wait for the others.
-  bool OnOwnThread() const { return lane.OnOwnThread() || upkeep.OnOwnThread(); }
+  bool OnOwnThread() const {
+    return lane.OnOwnThread() || upkeep.OnOwnThread() || errands.OnOwnThread();
+  }
   // Of the broker's own writes, which go on while it closes.
   Status WritableInside() const;
   void Log(Severity severity, std::string_view message) {
@@ -58,6 +61,7 @@ struct Shared {
   Gate log_gate;
   SyncLane lane;
   Upkeep upkeep;
+  Errands errands;
   size_t marks_job = 0;
   size_t follow_job = 0;                    // looks what the writer has done; where read_only
   size_t resting_job = 0;                   // syncs again what rests in the lane

@@ -153,7 +153,7 @@ Status BrokerImpl::CreateLocked(const CreateTopicRequest& request) {
     // Offsets of a topic of this name may be left from a deletion that a crash broke off; loading
     // the groups drops them.
     MILLRACE_ASSIGN_OR_RETURN(const Hosts hosts, AllHosts(/*create=*/false));
-    for (const auto& host : hosts) MILLRACE_RETURN_IF_ERROR(host->Load());
+    for (const auto& host : hosts) MILLRACE_RETURN_IF_ERROR(host->Prepare());
     deleted_before_ = false;
   }
   MILLRACE_ASSIGN_OR_RETURN(const Uuid id, NewTopicId());

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -15,6 +16,8 @@ bool IsAboutMembership(ErrorId id) {
   return id == ErrorId::kUnknownMember || id == ErrorId::kFencedMember ||
          id == ErrorId::kStaleMemberEpoch;
 }
+
+constexpr absl::Duration kFirstCommit = absl::Seconds(30);
 
 }  // namespace
 
@@ -88,9 +91,14 @@ Status EmbeddedConsumer::CommitInMemory(const OffsetMap& next) {
 }
 
 Status EmbeddedConsumer::CommitAndWait(const OffsetMap& next, absl::Duration timeout) {
-  const auto synced = std::make_shared<SyncFuture>(context_, context_->clock);
-  Status status = context_->broker->CommitOffsets(MakeCommit(next), synced->done({}));
-  if (status.ok()) status = synced->Get(timeout, {}).status();
+  const absl::Duration began = context_->clock->Elapsed();
+  Status status = PrepareGroup(timeout);
+  if (status.ok()) {
+    const auto synced = std::make_shared<SyncFuture>(context_, context_->clock);
+    status = context_->broker->CommitOffsets(MakeCommit(next), synced->done({}));
+    const absl::Duration left = timeout - (context_->clock->Elapsed() - began);
+    if (status.ok()) status = synced->Get(std::max(left, absl::ZeroDuration()), {}).status();
+  }
   NoteCommit(next, status);
   return status;
 }
@@ -102,7 +110,9 @@ std::optional<Status> EmbeddedConsumer::CommitBetweenPolls() {
   if (mode_ == Mode::kSubscribed && member_epoch_ <= 0) return std::nullopt;
   const OffsetMap next = Uncommitted(nullptr);
   if (next.empty()) return std::nullopt;
-  Status status = CommitInMemory(next);
+  Status status = PrepareGroup(PrepareGrace());
+  if (preparing_ != nullptr) return std::nullopt;  // the next Poll commits
+  if (status.ok()) status = CommitInMemory(next);
   const ErrorId id = ErrorIdOf(status);
   const bool told = commit_failing_ && id == last_commit_error_;
   commit_failing_ = !status.ok();
@@ -142,7 +152,7 @@ Status EmbeddedConsumer::Commit(const OffsetMap* next, absl::Duration timeout) {
   return CommitAndWait(next != nullptr ? *next : Uncommitted(nullptr), timeout);
 }
 
-// Accepted now, in the order of the calls.
+// Accepted now, in the order of the calls; but the first one waits for the group's state.
 Future<OffsetMap> EmbeddedConsumer::CommitAsync(const OffsetMap* next) {
   const auto failed = [](const Status& status) { return FutureAccess::Ready<OffsetMap>(status); };
   const Use use(*this, Nested::kAllowed);
@@ -150,6 +160,7 @@ Future<OffsetMap> EmbeddedConsumer::CommitAsync(const OffsetMap* next) {
   if (Status status = usable(); !status.ok()) return failed(status);
   if (options_.group.empty())
     return failed(MakeError(ErrorId::kInvalidGroup, "the consumer has no group to commit for"));
+  if (Status status = PrepareGroup(kFirstCommit); !status.ok()) return failed(status);
   const OffsetMap offsets = next != nullptr ? *next : Uncommitted(nullptr);
   const auto state = std::make_shared<SyncFuture>(context_, context_->clock);
   const Status status = context_->broker->CommitOffsets(MakeCommit(offsets), state->done(offsets));

@@ -21,6 +21,8 @@ constexpr int kMaxRounds = 8;
 // In this time nearly every sync is done. For so long even a Poll that should not wait waits, once
 // a heartbeat, so that the first one knows its partitions.
 constexpr absl::Duration kSyncGrace = absl::Milliseconds(20);
+// The same for the making of __consumer_offsets, once: some ten syncs.
+constexpr absl::Duration kPrepareGrace = absl::Milliseconds(100);
 
 Status CheckPattern(const std::string& pattern) {
   const re2::RE2 compiled(pattern, re2::RE2::Quiet);
@@ -233,6 +235,11 @@ Status EmbeddedConsumer::StepGroup(Consumer& self) {
   for (int round = 0; round < kMaxRounds; ++round) {
     const bool news = member_epoch_ <= 0 || subscription_changed_ || report_owned_ || reply_lost_ ||
                       context_->broker->GroupVersion(options_.group) != seen_version_;
+    if (news) {
+      const Status ready = PrepareGroup(PrepareGrace());
+      if (preparing_ != nullptr) return absl::OkStatus();  // the bell rings when it is
+      MILLRACE_RETURN_IF_ERROR(ready);
+    }
     if (!reply_.has_value() && news) MILLRACE_RETURN_IF_ERROR(Beat(self));
     if (closed_.load()) return absl::OkStatus();
     if (!reply_.has_value() && news) continue;  // removed: it joins anew
@@ -245,6 +252,31 @@ Status EmbeddedConsumer::StepGroup(Consumer& self) {
   }
   bell_->Ring();  // more to do at once
   return absl::OkStatus();
+}
+
+// The first use of a group makes and loads what its state is kept in. timed_out: not yet; it goes
+// on, and the bell rings after it.
+Status EmbeddedConsumer::PrepareGroup(absl::Duration timeout) {
+  if (group_ready_) return absl::OkStatus();
+  if (preparing_ == nullptr)
+    preparing_ = SyncFuture::RunApart(
+        context_, Clock::Real(),
+        [group = options_.group](broker::Broker& broker) { return broker.PrepareGroup(group); },
+        bell_);
+  preparing_->Get(timeout, {}).IgnoreError();
+  if (!preparing_->ready())
+    return MakeError(ErrorId::kTimedOut,
+                     fmt::format("group '{}': its state is not there yet; the disk is busy with it",
+                                 options_.group));
+  const Status status = preparing_->Get(absl::ZeroDuration(), {}).status();
+  preparing_ = nullptr;
+  group_ready_ = status.ok();
+  return status;
+}
+
+// As long as a call may wait for it that should not wait.
+absl::Duration EmbeddedConsumer::PrepareGrace() const {
+  return preparing_ == nullptr ? kPrepareGrace : absl::ZeroDuration();
 }
 
 // Tells the group what is new. What it answers waits in reply_ until it is durable.

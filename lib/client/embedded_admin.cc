@@ -8,9 +8,17 @@
 #include "base/status_macros.h"
 #include "broker/topic_config.h"
 #include "client/client_config.h"
+#include "client/sync_future.h"
 #include "client/topic_options.h"
 
 namespace millrace::client {
+
+// Waits for the disk apart, for at most admin_timeout.
+template <typename Call>
+Status EmbeddedAdmin::Change(Call call) {
+  const auto done = SyncFuture::RunApart(context_, context_->clock, std::move(call));
+  return done->Get(context_->options.admin_timeout, {}).status();
+}
 
 // ---- topics
 
@@ -27,25 +35,30 @@ Status EmbeddedAdmin::CreateTopic(std::string_view name, const TopicOptions& o, 
   if (!config.ok())
     return AllProblems({config.status(), broker::ParseTopicConfig(o.config, {}).status()});
   request.config = *std::move(config);
-  Status status = context_->broker->CreateTopic(request);
+  Status status = Change([request](broker::Broker& broker) { return broker.CreateTopic(request); });
   if (e == OnExists::kKeep && ErrorIdOf(status) == ErrorId::kTopicExists) return absl::OkStatus();
   return status;
 }
 
 Status EmbeddedAdmin::DeleteTopic(std::string_view name) {
   MILLRACE_RETURN_IF_ERROR(context_->usable());
-  return context_->broker->DeleteTopic(name);
+  return Change(
+      [name = std::string(name)](broker::Broker& broker) { return broker.DeleteTopic(name); });
 }
 
 Status EmbeddedAdmin::AddPartitions(std::string_view name, int32_t total) {
   MILLRACE_RETURN_IF_ERROR(context_->usable());
-  return context_->broker->AddPartitions(name, total);
+  return Change([name = std::string(name), total](broker::Broker& broker) {
+    return broker.AddPartitions(name, total);
+  });
 }
 
 Status EmbeddedAdmin::SetTopicConfig(std::string_view name,
                                      const std::map<std::string, std::optional<std::string>>& c) {
   MILLRACE_RETURN_IF_ERROR(context_->usable());
-  return context_->broker->AlterConfig(name, c);
+  return Change([name = std::string(name), c](broker::Broker& broker) {
+    return broker.AlterConfig(name, c);
+  });
 }
 
 StatusOr<std::vector<std::string>> EmbeddedAdmin::ListTopics(bool include_internal) {
@@ -112,7 +125,7 @@ StatusOr<std::vector<TopicConfigInfo>> EmbeddedAdmin::DescribeTopicConfig(std::s
 
 Status EmbeddedAdmin::DeleteRecords(const OffsetMap& before) {
   MILLRACE_RETURN_IF_ERROR(context_->usable());
-  return context_->broker->DeleteRecords(before);
+  return Change([before](broker::Broker& broker) { return broker.DeleteRecords(before); });
 }
 
 // ---- groups
@@ -152,18 +165,23 @@ StatusOr<GroupInfo> EmbeddedAdmin::DescribeGroup(std::string_view group) {
 
 Status EmbeddedAdmin::AlterGroupOffsets(std::string_view group, const OffsetMap& next) {
   MILLRACE_RETURN_IF_ERROR(context_->usable());
-  return context_->broker->AlterGroupOffsets(group, next);
+  return Change([group = std::string(group), next](broker::Broker& broker) {
+    return broker.AlterGroupOffsets(group, next);
+  });
 }
 
 Status EmbeddedAdmin::DeleteGroup(std::string_view group) {
   MILLRACE_RETURN_IF_ERROR(context_->usable());
-  return context_->broker->DeleteGroup(group);
+  return Change(
+      [group = std::string(group)](broker::Broker& broker) { return broker.DeleteGroup(group); });
 }
 
 Status EmbeddedAdmin::DeleteGroupOffsets(std::string_view group,
                                          const std::vector<TopicPartition>& partitions) {
   MILLRACE_RETURN_IF_ERROR(context_->usable());
-  return context_->broker->DeleteGroupOffsets(group, partitions);
+  return Change([group = std::string(group), partitions](broker::Broker& broker) {
+    return broker.DeleteGroupOffsets(group, partitions);
+  });
 }
 
 }  // namespace millrace::client

@@ -29,6 +29,8 @@ class EmbeddedAdmin final : public AdminBackend {
                             const std::vector<TopicPartition>& partitions) override;
 
  private:
+  template <typename Call>
+  Status Change(Call call);
   StatusOr<PartitionInfo> Describe(broker::Partition& partition) const;
 
   const std::shared_ptr<Context> context_;

@@ -116,6 +116,8 @@ class EmbeddedConsumer final : public ConsumerBackend {
   void DropCursors(const Partitions& tps);
   void DropAllCursors();
   Cursor Find(const TopicPartition& tp) const;
+  Status PrepareGroup(absl::Duration timeout);
+  absl::Duration PrepareGrace() const;
   Status StepGroup(Consumer& self);
   Status Beat(Consumer& self);
   Status TakeReply(Consumer& self);
@@ -173,6 +175,8 @@ class EmbeddedConsumer final : public ConsumerBackend {
   bool report_owned_ = false;
   bool reply_lost_ = false;  // of a heartbeat; the next one asks for all that it may have said
   uint64_t seen_version_ = 0;
+  bool group_ready_ = false;  // its state is there, and loaded
+  std::shared_ptr<SyncFuture> preparing_;
   // Of the last heartbeat: taken in once it is durable.
   struct Reply {
     coordinator::HeartbeatReply reply;

@@ -278,6 +278,8 @@ class FakeBroker : public broker::Broker {
   }
   Status DeleteRecords(const OffsetMap&) override { return No(); }
   StatusOr<int64_t> AllocateProducerId() override { return No(); }
+  void RunApart(absl::AnyInvocable<void()> task) override { task(); }
+  Status PrepareGroup(std::string_view) override { return No(); }
   StatusOr<coordinator::HeartbeatReply> GroupHeartbeat(const coordinator::Heartbeat&,
                                                        std::shared_ptr<Bell>,
                                                        broker::SyncDone) override {

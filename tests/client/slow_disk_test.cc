@@ -193,6 +193,54 @@ TEST_CASE("a member that joins while the disk hangs is not kept in Poll", "[clie
   CHECK(after - before < 20);
 }
 
+TEST_CASE("the first use of a directory's groups keeps nobody waiting", "[client][slow_disk]") {
+  Slow m;
+  m.held.Hold();
+  SECTION("a member's Poll") {
+    Consumer consumer = OrFail(m.client().NewConsumer({.group = "g", .topics = {"t"}}));
+    for (int i = 0; i < 20; ++i) CHECK(OrFail(consumer.Poll(absl::ZeroDuration())).empty());
+    CHECK(OrFail(consumer.Poll(kShort)).empty());
+    CHECK(m.held.holds());
+    m.held.Release();
+    CHECK(OrFail(consumer.Poll(absl::Seconds(10))).size() == 1);
+  }
+  SECTION("a commit") {
+    Consumer consumer = OrFail(m.client().NewConsumer({.group = "g", .commits = Commits::kManual}));
+    OrFail(consumer.Assign({{"t", 0}}));
+    const Status status = consumer.Commit({{{"t", 0}, 1}}, kShort);
+    CHECK(absl::IsDeadlineExceeded(status));
+    CHECK(DetailOf(status)->persistence == Persistence::kNotPersisted);
+    CHECK(m.held.holds());
+    m.held.Release();
+    OrFail(consumer.Commit({{{"t", 0}, 1}}));
+    CHECK(m.Committed() == 1);
+  }
+  SECTION("a commit between two polls") {
+    Consumer consumer = OrFail(m.client().NewConsumer({.group = "g"}));
+    OrFail(consumer.Assign({{"t", 0}}));
+    CHECK(OrFail(consumer.Poll(kShort)).size() == 1);
+    CHECK(OrFail(consumer.Poll(kShort)).empty());
+    CHECK(m.held.holds());
+    m.held.Release();
+    OrFail(consumer.Close(absl::Seconds(10)));
+    CHECK(m.Committed() == 1);
+  }
+}
+
+TEST_CASE("an admin's call takes its timeout", "[client][slow_disk]") {
+  Slow m({.client = {.admin_timeout = kShort}});
+  Admin admin = m.client().admin();
+  m.held.Hold();
+  const Status status = admin.CreateTopic("u", {});
+  CHECK(absl::IsDeadlineExceeded(status));
+  CHECK(DetailOf(status)->persistence == Persistence::kPossiblyPersisted);
+  CHECK(absl::IsDeadlineExceeded(admin.DeleteTopic("t")));
+  CHECK(m.held.holds());
+  m.held.Release();
+  // Both are done all the same, in this order.
+  while (OrFail(admin.ListTopics()) != std::vector<std::string>{"u"}) std::this_thread::yield();
+}
+
 TEST_CASE("a consumer ends within its time", "[client][slow_disk]") {
   Slow m({.client = {.close_timeout = kShort}});
   Consumer consumer = m.Member();
