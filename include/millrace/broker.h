@@ -38,7 +38,9 @@ struct BrokerOptions {
   // Bounds the log files of all topics together; at it appends answer quota_reached. 0: unlimited.
   int64_t max_total_bytes = 0;
   // The last one does upkeep (timers, linger, retention, scrub), the others sync; a single one does
-  // both. 0: no thread at all; calls that wait, and RunMaintenance, do what is due.
+  // both. What hangs in the disk while a caller leaves in time, and admin calls, have one more,
+  // only as long as there is such work. 0: no thread at all; calls that wait, and RunMaintenance,
+  // do what is due, and then wait for the disk whatever their timeout.
   int background_threads = 3;
   Env env = {};  // files, clock, random (env.h); null members: the real ones
   ClientOptions client = {};
@@ -76,8 +78,10 @@ class Broker {
   Status Checkpoint(const std::filesystem::path& dir);
   std::vector<RecoveryInfo> recovery() const;
   // Stops new work (`closed`), sends what lingers, wakes every Poll, drains, syncs, releases the
-  // lock. RecordBatches that are still held stay readable. Closing again: OK. A sync that is under
-  // way is waited for, whatever the timeout.
+  // lock. RecordBatches that are still held stay readable. Closing again: OK. timed_out: a call of
+  // the disk hangs. Everything has its answer (`closed`, possibly_persisted) and nothing more is
+  // logged, but the directory stays locked until the disk lets go of it; Close may be called again
+  // to wait for that.
   Status Close(absl::Duration timeout = absl::Seconds(5));
 
  private:

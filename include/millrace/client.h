@@ -25,7 +25,7 @@ struct ClientOptions {
   std::shared_ptr<LogSink> log = nullptr;  // null: lines on stderr
   LogLevel log_level = LogLevel::kWarning;
   std::shared_ptr<Observer> observer = nullptr;
-  absl::Duration admin_timeout = absl::Seconds(30);  // remote backends; in process nothing waits
+  absl::Duration admin_timeout = absl::Seconds(30);  // of each call of Admin that changes something
   absl::Duration close_timeout = absl::Seconds(5);   // what a destructor may wait
   // Kafka client properties by name ("linger.ms", "auto.offset.reset"...); they win over the fields
   // of ProducerOptions and ConsumerOptions. invalid_config lists every value that does not parse; a

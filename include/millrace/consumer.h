@@ -104,6 +104,9 @@ class Consumer {
 
   // Returns as soon as one record is readable. An empty batch: `timeout` passed. kCancelled: `stop`
   // was requested or Wake was called. not_assigned: there is neither subscription nor assignment.
+  // A member reads when what its group decided is on stable storage (Flush::kEachBatch); even a
+  // Poll that should not wait gives that 20 ms, once, and the making of a directory's first group a
+  // tenth of a second.
   //
   // Errors are only ever here, each once and never inside records; records fetched beside a failed
   // partition come with the next Poll. A partition that failed for good (corrupt_log, no_offset,
@@ -117,8 +120,8 @@ class Consumer {
 
   // Commits and waits until that is on stable storage. Without offsets: the positions returned by
   // Poll so far (with kMarked: what MarkDone completed). unknown_member: the group went on without
-  // this member. offset_out_of_range: an offset beyond what can be read. The timeout is for brokers
-  // elsewhere: in process the wait is for the disk, and a sync that has begun is not left.
+  // this member. offset_out_of_range: an offset beyond what can be read. timed_out: the disk is not
+  // done with it; it goes on, and the positions may come to be committed (possibly_persisted).
   Status Commit(absl::Duration timeout = absl::Seconds(30));
   Status Commit(const OffsetMap& next, absl::Duration timeout = absl::Seconds(30));
   // The same, with the waiting left to the future. Commits of one consumer take effect in the order
@@ -155,8 +158,9 @@ class Consumer {
   // end. Reads that record.
   StatusOr<std::map<TopicPartition, absl::Duration>> LagTime();
 
-  // Commits if automatic, leaves the group, and waits for a sync of these as Commit does. Later
-  // calls answer `closed`; closing again OK.
+  // Commits if automatic, leaves the group, and waits until that is on stable storage. timed_out:
+  // the consumer is closed and has left all the same, and the disk goes on with it. Later calls
+  // answer `closed`; closing again OK.
   Status Close(absl::Duration timeout);
 
  private:

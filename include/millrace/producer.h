@@ -99,12 +99,12 @@ class Producer {
   Status Send(ProducerRecord r, DeliveryCallback done, SendOptions o = {});
 
   // As above but never waits for space: buffer_full at once. Without `linger` it may still append,
-  // which writes to the file.
+  // which writes to the file. (No Send waits for a sync, but where it makes the topic.)
   Status TrySend(ProducerRecord r, DeliveryCallback done);
 
   // Sends all of `rs` and waits for the outcome of each; answers in order. Records for one
   // partition are appended as one batch (as few as batch_bytes allows). Keys and values are left as
-  // they were.
+  // they were. Does a sync that it needs on this thread, and waits for it.
   std::vector<StatusOr<Delivery>> SendAll(std::span<ProducerRecord> rs, SendOptions o = {});
 
   // Sends what lingers and waits until everything accepted before the call has an outcome and its

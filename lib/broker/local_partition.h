@@ -35,6 +35,7 @@ class LocalPartition final : public Partition,
                 AppendDone done) override;
   Status SyncTo(Offset offset) override;
   StatusOr<FetchResult> Fetch(Offset from, size_t max_bytes, ReadLevel level) override;
+  bool is_open() const override { return open_log() != nullptr; }
   Status EnsureOpen() override;
   Offset log_start() const override;
   Offset high_watermark() const override;

@@ -86,6 +86,8 @@ class Partition {
   // offset_out_of_range names the offsets that exist; corrupt_log the damage.
   virtual StatusOr<FetchResult> Fetch(Offset from, size_t max_bytes, ReadLevel level) = 0;
 
+  // Whether the first use was. It waits for the disk: a new partition's folder is made and synced.
+  virtual bool is_open() const = 0;
   // Opens the log, as the first use does. OK: the ends below are true. A broker that only reads
   // takes a partition that was never used for an empty one.
   virtual Status EnsureOpen() = 0;

@@ -17,6 +17,7 @@ namespace {
 constexpr size_t kFetchBytes = 1 << 20;
 // A wait that ended this soon was not worth a sleep; then the next one spins for as long first.
 constexpr absl::Duration kSpin = absl::Microseconds(50);
+constexpr absl::Duration kOldBatch = absl::Minutes(1);
 
 const void* ThisThread() {
   thread_local char token;
@@ -107,6 +108,7 @@ StatusOr<RecordBatch> EmbeddedConsumer::Poll(Consumer& self, absl::Duration time
     return MakeError(ErrorId::kNotAssigned,
                      "the consumer reads nothing: Subscribe to topics or Assign partitions first");
   if (fd_used_.load(std::memory_order_relaxed)) bell_->ClearFd();
+  LookForOldBatches();
   const absl::Duration deadline = context_->clock->Elapsed() + timeout;
   std::optional<Status> failed = CommitBetweenPolls();
   StatusOr<RecordBatch> batch = failed.has_value() ? StatusOr<RecordBatch>(*std::move(failed))
@@ -134,6 +136,20 @@ std::optional<Status> EmbeddedConsumer::Interrupted(const std::stop_token& stop)
   if (wake_.exchange(false, std::memory_order_acquire))
     return MakeError(ErrorId::kCancelled, "Wake was called");
   return std::nullopt;
+}
+
+// One that is forgotten somewhere shows in a line of the log, now and then.
+void EmbeddedConsumer::LookForOldBatches() {
+  const absl::Duration now = context_->clock->Elapsed();
+  const std::optional<absl::Duration> since = storages_->oldest_lent();
+  if (!since.has_value() || now - *since < kOldBatch || now - last_old_batch_ < kOldBatch) return;
+  last_old_batch_ = now;
+  MILLRACE_LOG(
+      *context_->log, kWarning,
+      fmt::format("a batch that Poll returned has been held for {}; all batches and pins "
+                  "of this consumer hold {} bytes (max_pinned_bytes is {})",
+                  absl::FormatDuration(now - *since),
+                  account_->bytes.load(std::memory_order_relaxed), options_.max_pinned_bytes));
 }
 
 StatusOr<RecordBatch> EmbeddedConsumer::PollLoop(Consumer& self, absl::Duration deadline,
@@ -183,7 +199,7 @@ StatusOr<std::shared_ptr<BatchStorage>> EmbeddedConsumer::Gather() {
     errors_.pop_front();
     return error;
   }
-  std::shared_ptr<BatchStorage> storage = storages_->Take();
+  std::shared_ptr<BatchStorage> storage = storages_->Take(context_->clock->Elapsed());
   for (const Cursor& cursor : order_) cursor->BeginPoll();
   try {
     GatherInto(*storage);

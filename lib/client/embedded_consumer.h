@@ -94,6 +94,7 @@ class EmbeddedConsumer final : public ConsumerBackend {
   StatusOr<std::shared_ptr<BatchStorage>> Gather();
   void GatherInto(BatchStorage& storage);
   bool PinnedTooMuch(size_t most_pinned);
+  void LookForOldBatches();
   bool GatherFrom(PartitionCursor& cursor, BatchStorage& storage, PollBudget& budget,
                   size_t most_pinned);
   void Sleep(uint32_t seen, absl::Duration deadline);
@@ -164,6 +165,7 @@ class EmbeddedConsumer final : public ConsumerBackend {
   std::deque<Status> errors_;  // to be returned, each once
   ErrorId last_commit_error_ = ErrorId::kInternal;
   bool commit_failing_ = false;
+  absl::Duration last_old_batch_ = -absl::InfiniteDuration();  // when one was logged
   bool moved_ = false;               // a failed partition goes on elsewhere, at once
   bool arrivals_are_close_ = false;  // worth spinning for
 

@@ -97,10 +97,10 @@ Lane::Added Lane::Add(const PreparedRecord& r, Completion& completion, bool sync
     if (open_->builder.size_bytes() >= settings_.batch_bytes || (!lingers && !held && !appending_))
       CloseOpen();
     mine = TakeTurn();
-    if (mine) first = PopForAppend();
+    if (mine && partition_->is_open()) first = PopForAppend();
   }
   if (arm.has_value()) ArmLinger(*arm);
-  if (mine) AppendQueued(std::move(first));
+  if (mine) Append(std::move(first));
   return Added::kYes;
 }
 
@@ -119,7 +119,7 @@ bool Lane::Enqueue(std::span<const BatchRef> batches) {
     sticky_->Leave(partition_->name().partition);
     mine = TakeTurn();
   }
-  if (mine) AppendQueued({});
+  if (mine) Append({});
   return true;
 }
 
@@ -140,7 +140,7 @@ void Lane::Flush() {
     CloseOpen();
     mine = TakeTurn();
   }
-  if (mine) AppendQueued({});
+  if (mine) Append({});
 }
 
 // After the last callback nobody is left who would close a batch that is held. The lock comes after
@@ -153,7 +153,7 @@ void Lane::NoteCalled() {
     if (settings_.linger == absl::ZeroDuration() && !appending_) CloseOpen();
     mine = TakeTurn();
   }
-  if (mine) AppendQueued({});
+  if (mine) Append({});
 }
 
 void Lane::Close() {
@@ -204,6 +204,18 @@ Lane::Job Lane::PopForAppend() {
   if (job.batch) job.batch->stage = Batch::Stage::kAppending;
   job.settings = settings_;
   return job;
+}
+
+// The first append of a partition may have to make it. No sender is kept waiting for that.
+void Lane::Append(Job job) {
+  if (!job.batch && !partition_->is_open()) {
+    try {
+      return hub_->broker().RunApart([self = shared_from_this()] { self->AppendQueued({}); });
+    } catch (const std::bad_alloc&) {
+      // Then here.
+    }
+  }
+  AppendQueued(std::move(job));
 }
 
 void Lane::AppendQueued(Job job) {
@@ -288,7 +300,7 @@ void Lane::OnLinger() {
     mine = TakeTurn();
   }
   if (again.has_value()) ArmLinger(*again);
-  if (mine) AppendQueued({});
+  if (mine) Append({});
 }
 
 }  // namespace millrace::client

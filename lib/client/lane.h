@@ -99,7 +99,8 @@ class Lane : public std::enable_shared_from_this<Lane> {
   };
   Job PopForAppend() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CountClosed(const Batch& batch) const;
-  void AppendQueued(Job job);  // then what is queued
+  void Append(Job job);  // with the turn; then what is queued
+  void AppendQueued(Job job);
   void AppendOne(Batch& batch, const LaneSettings& settings);
   void ArmLinger(absl::Duration when);
   void OnLinger();

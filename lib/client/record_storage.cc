@@ -39,11 +39,30 @@ void BatchStorage::Clear() {
   charge = {};
 }
 
-std::shared_ptr<BatchStorage> StoragePool::Take() {
+std::shared_ptr<BatchStorage> StoragePool::Take(absl::Duration now) {
+  std::unique_ptr<BatchStorage> storage = TakeSpare();
+  storage->lent_at = now;
+  {
+    MutexLock lock(mu_);
+    Lend(*storage);
+  }
   // Should making the control block fail, the deleter runs and the storage comes back.
-  return {TakeSpare().release(), [pool = shared_from_this()](BatchStorage* done) {
+  return {storage.release(), [pool = shared_from_this()](BatchStorage* done) {
             pool->GiveBack(std::unique_ptr<BatchStorage>(done));
           }};
+}
+
+void StoragePool::Lend(BatchStorage& storage) {
+  storage.earlier = newest_;
+  storage.later = nullptr;
+  (newest_ != nullptr ? newest_->later : oldest_) = &storage;
+  newest_ = &storage;
+}
+
+std::optional<absl::Duration> StoragePool::oldest_lent() const {
+  MutexLock lock(mu_);
+  if (oldest_ == nullptr) return std::nullopt;
+  return oldest_->lent_at;
 }
 
 std::unique_ptr<BatchStorage> StoragePool::TakeSpare() {
@@ -64,6 +83,8 @@ void StoragePool::GiveBack(std::unique_ptr<BatchStorage> storage) noexcept {
   storage->Clear();
   const size_t held = storage->HeldBytes();
   MutexLock lock(mu_);
+  (storage->earlier != nullptr ? storage->earlier->later : oldest_) = storage->later;
+  (storage->later != nullptr ? storage->later->earlier : newest_) = storage->earlier;
   if (spare_.size() == spare_.capacity() || spare_bytes_ + held > kMaxSpareBytes) return;
   spare_.push_back(std::move(storage));
   spare_bytes_ += held;

@@ -2,9 +2,11 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "base/buffer.h"
 #include "base/mutex.h"
 #include "client/client_metrics.h"
@@ -86,6 +88,11 @@ struct BatchStorage {
   std::vector<Range> ranges;  // one a slice
   PinCharge charge;           // for all of these
 
+  // The pool's, while it is lent.
+  absl::Duration lent_at;
+  BatchStorage* earlier = nullptr;
+  BatchStorage* later = nullptr;
+
   size_t HeldBytes() const;
   void Clear();
 };
@@ -100,13 +107,18 @@ RecordBatch MakeBatch(std::shared_ptr<BatchStorage> storage,
 class StoragePool : public std::enable_shared_from_this<StoragePool> {
  public:
   // Comes back when the last owner lets go of it.
-  std::shared_ptr<BatchStorage> Take();
+  std::shared_ptr<BatchStorage> Take(absl::Duration now);
+  // Since when the one is lent that was lent first; null when none is.
+  std::optional<absl::Duration> oldest_lent() const;
 
  private:
   std::unique_ptr<BatchStorage> TakeSpare();
+  void Lend(BatchStorage& storage) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void GiveBack(std::unique_ptr<BatchStorage> storage) noexcept;
 
-  Mutex mu_;
+  mutable Mutex mu_;
+  BatchStorage* oldest_ ABSL_GUARDED_BY(mu_) = nullptr;  // of those that are lent
+  BatchStorage* newest_ ABSL_GUARDED_BY(mu_) = nullptr;
   std::vector<std::unique_ptr<BatchStorage>> spare_ ABSL_GUARDED_BY(mu_);
   size_t spare_bytes_ ABSL_GUARDED_BY(mu_) = 0;
 };

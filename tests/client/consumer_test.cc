@@ -525,5 +525,29 @@ TEST_CASE("whatever the bounds, every record comes once and in order", "[client]
   CHECK(read == wrote);
 }
 
+TEST_CASE("a batch that is held for long is logged, now and then", "[client][consumer]") {
+  Embedded m;
+  m.Topic("t");
+  m.Produce("t", 0, {"a", "b", "c"});
+  Consumer consumer = m.Reader("t", 0, {.max_poll_records = 1});
+  const auto lines = [&] { return m.log->size(); };
+  std::optional<RecordBatch> held = OrFail(consumer.Poll(absl::ZeroDuration()));
+  m.clock->Advance(absl::Seconds(59));
+  CHECK(Next(consumer) == std::vector<std::string>{"b"});
+  CHECK(lines() == 0);
+  m.clock->Advance(absl::Seconds(2));
+  CHECK(Next(consumer) == std::vector<std::string>{"c"});
+  CHECK(m.log->Has(LogLevel::kWarning, "has been held for 1m1s"));
+  CHECK(Next(consumer).empty());
+  CHECK(lines() == 1);
+  m.clock->Advance(absl::Minutes(2));
+  CHECK(Next(consumer).empty());
+  CHECK(lines() == 2);
+  held.reset();
+  m.clock->Advance(absl::Minutes(2));
+  CHECK(Next(consumer).empty());
+  CHECK(lines() == 2);
+}
+
 }  // namespace
 }  // namespace millrace

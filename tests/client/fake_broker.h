@@ -58,6 +58,7 @@ class FakePartition : public broker::Partition {
     result.next_offset = end_;
     return result;
   }
+  bool is_open() const override { return true; }
   Status EnsureOpen() override { return absl::OkStatus(); }
   Offset log_start() const override { return 0; }
   Offset high_watermark() const override { return log_end(); }

@@ -227,6 +227,24 @@ TEST_CASE("the first use of a directory's groups keeps nobody waiting", "[client
   }
 }
 
+TEST_CASE("a sender does not wait for a partition to be made", "[client][slow_disk]") {
+  Slow m;
+  Producer producer = OrFail(m.client().NewProducer());
+  m.held.Hold();
+  std::vector<Offset> offsets;  // by the thread that calls back
+  const auto note = [&](const StatusOr<Delivery>& d) { offsets.push_back(OrFail(d).offset); };
+  OrFail(producer.TrySend({.topic = "t", .partition = 1, .value = "a"}, note));
+  OrFail(producer.Send({.topic = "t", .partition = 1, .value = "b"}, note));
+  Future<Delivery> third = producer.Send({.topic = "t", .partition = 1, .value = "c"});
+  CHECK(absl::IsDeadlineExceeded(third.Get(kShort).status()));
+  CHECK(absl::IsDeadlineExceeded(producer.Flush(kShort)));
+  CHECK(m.held.holds());
+  m.held.Release();
+  CHECK(OrFail(third.Get()).offset == 2);
+  OrFail(producer.Flush());
+  CHECK(offsets == std::vector<Offset>{0, 1});
+}
+
 TEST_CASE("an admin's call takes its timeout", "[client][slow_disk]") {
   Slow m({.client = {.admin_timeout = kShort}});
   Admin admin = m.client().admin();
