@@ -366,7 +366,9 @@ uint64_t GroupHost::Version(std::string_view group) {
 Status GroupHost::Commit(const coordinator::OffsetCommit& commit, SyncDone synced) {
   if (synced) {
     return Run<std::monostate>(commit.group, /*durable=*/true, std::move(synced),
-                               [&](Coordinator& groups, absl::Time now, const View&) {
+                               [&](Coordinator& groups, absl::Time now,
+                                   const View& topics) -> StatusOr<Decision<std::monostate>> {
+                                 MILLRACE_RETURN_IF_ERROR(CheckTopicIds(commit, topics));
                                  return groups.OnCommit(commit, now);
                                })
         .status();
@@ -375,6 +377,7 @@ Status GroupHost::Commit(const coordinator::OffsetCommit& commit, SyncDone synce
   MutexLock lock(mu_);
   MILLRACE_RETURN_IF_ERROR(LoadLocked());
   const Decided decided(coordinator_);
+  MILLRACE_RETURN_IF_ERROR(CheckTopicIds(commit, View(world_.image())));
   MILLRACE_ASSIGN_OR_RETURN(auto decision, coordinator_->OnCommit(commit, Now()));
   for (StateRecord& record : decision.records) {
     std::vector<std::byte> key = record.key;
@@ -384,6 +387,20 @@ Status GroupHost::Commit(const coordinator::OffsetCommit& commit, SyncDone synce
   if (behind_due_ == absl::InfiniteDuration() && !behind_.empty()) {
     behind_due_ = world_.shared->clock->Elapsed() + kWriteBehind;
     ArmLocked();
+  }
+  return absl::OkStatus();
+}
+
+// A topic's offsets are deleted after the topic, and under this lock: what finds it here still is
+// deleted with them.
+Status GroupHost::CheckTopicIds(const coordinator::OffsetCommit& commit, const View& topics) const {
+  for (const auto& [name, id] : commit.topic_ids) {
+    const auto topic = topics.Find(name);
+    if (topic.has_value() && topic->id == id) continue;
+    return MakeError(ErrorId::kUnknownTopic,
+                     fmt::format("group '{}': the topic '{}' with id {} was deleted", commit.group,
+                                 name, id.ToString()),
+                     {.topic = name});
   }
   return absl::OkStatus();
 }

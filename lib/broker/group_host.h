@@ -82,6 +82,8 @@ class GroupHost {
   Status LoadLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   StatusOr<Offset> ReplayLog(Coordinator& loading) const;  // to which offset
   void ForgetLostTopics(const View& topics, Records* records) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // unknown_topic where a topic is another one than the commit means.
+  Status CheckTopicIds(const coordinator::OffsetCommit& commit, const View& topics) const;
   // Appends what waits and `records` as one batch. An error has thrown the coordinator away.
   Status WriteLocked(const Records& records, bool will_sync) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Status AppendLocked(const Records& first, const Records& then, bool will_sync)

@@ -33,11 +33,13 @@ coordinator::OffsetCommit EmbeddedConsumer::MakeCommit(const OffsetMap& next) co
     committed.offset = offset;
     // What was read up to here was there in this epoch. Should a crash take it, the next epoch
     // begins below the offset, and that shows.
-    if (const Cursor cursor = Find(tp); cursor != nullptr)
+    if (const Cursor cursor = Find(tp); cursor != nullptr) {
       committed.leader_epoch = cursor->partition().leader_epoch();
-    else if (auto partition = context_->broker->FindPartition(tp.topic, tp.partition);
-             partition.ok())
+      commit.topic_ids[tp.topic] = cursor->partition().topic_id();
+    } else if (auto partition = context_->broker->FindPartition(tp.topic, tp.partition);
+               partition.ok()) {
       committed.leader_epoch = (*partition)->leader_epoch();
+    }
   }
   return commit;
 }

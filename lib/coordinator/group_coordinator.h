@@ -83,6 +83,9 @@ struct OffsetCommit {
   std::string member_id;  // empty with epoch -1: a consumer outside of group management, allowed
   int32_t member_epoch = -1;  // only while the group has no members
   std::map<TopicPartition, CommittedOffset> offsets;
+  // Which topics of these names are meant (KIP-516), by the name; one that is not here is the one
+  // that there is. Looked at by the host, who knows the topics.
+  std::map<std::string, Uuid> topic_ids = {};
 };
 
 struct MemberDescription {

@@ -82,6 +82,26 @@ TEST_CASE("a group lives in the partition that Kafka would choose", "[broker][gr
   CHECK(PartitionOfGroup("any", 1) == 0);
 }
 
+TEST_CASE("a commit is of the topic that was read, not of its namesake", "[broker][groups]") {
+  Machine machine;
+  auto broker = machine.Open();
+  FillTopic(*broker);
+  OffsetCommit commit = CommitOf("g", 5);
+  commit.topic_ids["orders"] = broker->metadata()->topics.at("orders")->id;
+  const bool durable = GENERATE(false, true);
+  OrFail(CommitOffsets(*broker, commit, durable));
+  OrFail(broker->DeleteTopic("orders"));
+  FillTopic(*broker);
+  CHECK(CommittedOf(*broker, "g") == -1);
+  const Status status = CommitOffsets(*broker, commit, durable);
+  CHECK(ErrorIdOf(status) == ErrorId::kUnknownTopic);
+  CHECK(status.message().find("was deleted") != status.message().npos);
+  CHECK(CommittedOf(*broker, "g") == -1);
+  commit.topic_ids["orders"] = broker->metadata()->topics.at("orders")->id;
+  OrFail(CommitOffsets(*broker, commit, durable));
+  CHECK(CommittedOf(*broker, "g") == 5);
+}
+
 TEST_CASE("an explicit commit survives a power cut and is never reverted", "[broker][groups]") {
   Machine machine;
   Options options = machine.options();

@@ -92,6 +92,24 @@ TEST_CASE("each Poll commits what the one before returned, Close the last", "[cl
   }
 }
 
+TEST_CASE("positions in a topic that was deleted are not committed in its namesake",
+          "[client][group]") {
+  Embedded m;
+  m.Topic("t");
+  m.Produce("t", 0, Numbers(0, 4));
+  Consumer consumer = OrFail(m.client().NewConsumer({.group = "g", .commits = Commits::kManual}));
+  OrFail(consumer.Assign({{"t", 0}}));
+  CHECK(Next(consumer) == Numbers(0, 4));
+  OrFail(m.admin().DeleteTopic("t"));
+  m.Topic("t");
+  m.Produce("t", 0, Numbers(10, 20));
+  CHECK(ErrorIdOf(consumer.Commit({{{"t", 0}, 3}})) == ErrorId::kUnknownTopic);
+  CHECK(ErrorIdOf(consumer.CommitAsync({{{"t", 0}, 3}}).Get().status()) == ErrorId::kUnknownTopic);
+  CHECK(Next(consumer) == Numbers(10, 20));
+  OrFail(consumer.Commit({{{"t", 0}, 3}}));
+  CHECK(CommittedOf(m) == 3);
+}
+
 TEST_CASE("committed offsets survive a reopening", "[client][group]") {
   Embedded m;
   m.Topic("t");
