@@ -1,7 +1,10 @@
 #include "log/log_directory.h"
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
+#include <functional>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -10,6 +13,7 @@
 #include "base/crc32c.h"
 #include "base/errors.h"
 #include "base/kill_point.h"
+#include "base/no_throw.h"
 #include "base/seeded_bug.h"
 #include "base/status_macros.h"
 #include "env/file_util.h"
@@ -373,8 +377,29 @@ StatusOr<std::vector<LogDirectory::Folder>> LogDirectory::ListFolders() {
   return folders;
 }
 
-Status LogDirectory::CloseCleanly(const std::vector<PartitionLog*>& partitions,
-                                  absl::Time deadline) {
+namespace {
+
+// Calls work(0) to work(count - 1), on this thread and on others, `threads` in all where they can
+// be had.
+void InParallel(int threads, size_t count, const std::function<void(size_t)>& work) {
+  std::atomic<size_t> next{0};
+  const auto take = [&] {
+    for (size_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) work(i);
+  };
+  std::vector<std::thread> others;
+  try {
+    for (int i = 1; i < threads && static_cast<size_t>(i) < count; ++i) others.emplace_back(take);
+  } catch (...) {
+    // Fewer, then.
+  }
+  take();
+  for (std::thread& other : others) other.join();
+}
+
+}  // namespace
+
+Status LogDirectory::CloseCleanly(const std::vector<PartitionLog*>& partitions, absl::Time deadline,
+                                  int threads) {
   if (impl_->options.read_only || impl_->closed.exchange(true)) return absl::OkStatus();
   Status first_error = impl_->gate.failed();
   CloseManifest manifest;
@@ -384,13 +409,21 @@ Status LogDirectory::CloseCleanly(const std::vector<PartitionLog*>& partitions,
   }
   manifest.directory_id = impl_->id;
   manifest.all_clean = first_error.ok();
-  for (PartitionLog* partition : partitions) {
-    StatusOr<PartitionRecord> record =
-        MakeError(ErrorId::kTimedOut,
-                  fmt::format("{}: the deadline of the close has passed", partition->directory()));
-    if (impl_->clock.Now() <= deadline && impl_->gate.failed().ok())
-      record = partition->impl_->CloseCleanly();
+  std::vector<StatusOr<PartitionRecord>> records(partitions.size());
+  // Most of it is waiting for syncs, which the file system makes of several threads at once.
+  InParallel(threads, partitions.size(), [&](size_t i) {
+    PartitionLog* const partition = partitions[i];
+    records[i] = NoThrow([&]() -> StatusOr<PartitionRecord> {
+      if (impl_->clock.Now() <= deadline && impl_->gate.failed().ok())
+        return partition->impl_->CloseCleanly();
+      return MakeError(ErrorId::kTimedOut, fmt::format("{}: the deadline of the close has passed",
+                                                       partition->directory()));
+    });
     partition->impl_->closed = true;
+  });
+  for (size_t i = 0; i < partitions.size(); ++i) {
+    PartitionLog* const partition = partitions[i];
+    StatusOr<PartitionRecord>& record = records[i];
     if (!record.ok()) {
       manifest.all_clean = false;
       if (first_error.ok()) first_error = record.status();

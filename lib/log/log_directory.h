@@ -71,8 +71,10 @@ class LogDirectory {
   uint64_t total_bytes() const;
 
   // For each open partition: sync, snapshot, indexes; then the manifest. `partitions` are all that
-  // are open. A partition that fails is recorded as not clean. Releases the lock last.
-  Status CloseCleanly(const std::vector<PartitionLog*>& partitions, absl::Time deadline);
+  // are open. A partition that fails is recorded as not clean. Releases the lock last. `threads` in
+  // all work at it, and are gone when it returns.
+  Status CloseCleanly(const std::vector<PartitionLog*>& partitions, absl::Time deadline,
+                      int threads = 1);
 
  private:
   friend class PartitionLog;

@@ -193,16 +193,16 @@ TEST_CASE("a clean open of many partitions looks into no log", "[directory]") {
       logs.push_back(OrFail(directory.OpenPartition(fmt::format("t-{}", i), kTopic, i, {}, true)));
     return logs;
   };
-  const auto close_all = [](LogDirectory& directory, auto& logs) {
+  const auto close_all = [](LogDirectory& directory, auto& logs, int threads) {
     std::vector<PartitionLog*> all;
     for (auto& log : logs) all.push_back(log.get());
-    return directory.CloseCleanly(all, absl::InfiniteFuture());
+    return directory.CloseCleanly(all, absl::InfiniteFuture(), threads);
   };
   {
     const auto directory = OrFail(LogDirectory::Open(disk, clock, {.path = "data"}));
     auto logs = open_all(*directory);
     for (auto& log : logs) Append(*log, {"x"});
-    OrFail(close_all(*directory, logs));
+    OrFail(close_all(*directory, logs, GENERATE(1, 4, 100)));
   }
   std::map<testing::DiskOp, int> calls;
   disk.SetFaults([&](const testing::DiskCall& call) -> std::optional<testing::Fault> {
@@ -217,7 +217,7 @@ TEST_CASE("a clean open of many partitions looks into no log", "[directory]") {
   CHECK(calls[testing::DiskOp::kSync] <= 1);
   calls.clear();
   INFO("and a close without an append writes no partition anew");
-  OrFail(close_all(*directory, logs));
+  OrFail(close_all(*directory, logs, 1));
   CHECK(calls[testing::DiskOp::kSync] <= 3);
 }
 
