@@ -107,7 +107,8 @@ class BrokerImpl final : public Broker {
   void AddJobs();
   void StartThreads();
   bool StartCloser(absl::Duration deadline);  // false: there is no thread for it
-  void RunClose(absl::Duration deadline);     // closes, and says so
+  // Closes, and says so. False: this is nobody's but the closer's any more.
+  bool RunClose(absl::Duration deadline);
   Status AwaitClose(absl::Duration deadline);
   Status CloseOnce(absl::Duration deadline);
   void RingEverybody();

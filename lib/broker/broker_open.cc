@@ -375,33 +375,31 @@ bool BrokerImpl::StartCloser(absl::Duration deadline) {
   if (shared_->options.background_threads == 0) return false;
   MutexLock lock(close_mu_);
   try {
-    closer_ = std::thread([this, deadline] { RunClose(deadline); });
+    closer_ = std::thread([this, deadline] {
+      if (!RunClose(deadline)) delete this;
+    });
     return true;
   } catch (...) {
     return false;  // there is none to be had
   }
 }
 
-void BrokerImpl::RunClose(absl::Duration deadline) {
+bool BrokerImpl::RunClose(absl::Duration deadline) {
   Status status = NoThrow([&] { return CloseOnce(deadline); });
   if (shared_->directory != nullptr) {
     // Memory ran out on the way. The next opening finds what was acknowledged by a recovery.
     calls_.Shut();
     Abandon();
   }
-  bool nobody_left = false;
+  MutexLock lock(close_mu_);
   {
-    MutexLock lock(close_mu_);
-    {
-      MutexLock hosts_lock(hosts_mu_);
-      hosts_.clear();
-    }
-    close_status_ = std::move(status);
-    phase_ = Phase::kClosed;
-    nobody_left = nobody_left_;
-    close_done_.NotifyAll();
+    MutexLock hosts_lock(hosts_mu_);
+    hosts_.clear();
   }
-  if (nobody_left) delete this;
+  close_status_ = std::move(status);
+  phase_ = Phase::kClosed;
+  close_done_.NotifyAll();
+  return !nobody_left_;
 }
 
 Status BrokerImpl::AwaitClose(absl::Duration deadline) {
