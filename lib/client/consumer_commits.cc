@@ -86,12 +86,6 @@ void EmbeddedConsumer::NoteCommit(const OffsetMap& next, const Status& status) {
   }
 }
 
-Status EmbeddedConsumer::CommitInMemory(const OffsetMap& next) {
-  Status status = context_->broker->CommitOffsets(MakeCommit(next), nullptr);
-  NoteCommit(next, status);
-  return status;
-}
-
 Status EmbeddedConsumer::CommitAndWait(const OffsetMap& next, absl::Duration timeout) {
   const absl::Duration began = context_->clock->Elapsed();
   Status status = PrepareGroup(timeout);
@@ -114,7 +108,8 @@ std::optional<Status> EmbeddedConsumer::CommitBetweenPolls() {
   if (next.empty()) return std::nullopt;
   Status status = PrepareGroup(PrepareGrace());
   if (preparing_ != nullptr) return std::nullopt;  // the next Poll commits
-  if (status.ok()) status = CommitInMemory(next);
+  if (status.ok()) status = context_->broker->CommitOffsets(MakeCommit(next), nullptr);
+  NoteCommit(next, status);
   const ErrorId id = ErrorIdOf(status);
   const bool told = commit_failing_ && id == last_commit_error_;
   commit_failing_ = !status.ok();
@@ -162,10 +157,11 @@ Future<OffsetMap> EmbeddedConsumer::CommitAsync(const OffsetMap* next) {
   if (Status status = usable(); !status.ok()) return failed(status);
   if (options_.group.empty())
     return failed(MakeError(ErrorId::kInvalidGroup, "the consumer has no group to commit for"));
-  if (Status status = PrepareGroup(kFirstCommit); !status.ok()) return failed(status);
   const OffsetMap offsets = next != nullptr ? *next : Uncommitted(nullptr);
   const auto state = std::make_shared<SyncFuture>(context_, context_->clock);
-  const Status status = context_->broker->CommitOffsets(MakeCommit(offsets), state->done(offsets));
+  Status status = PrepareGroup(kFirstCommit);
+  if (status.ok())
+    status = context_->broker->CommitOffsets(MakeCommit(offsets), state->done(offsets));
   NoteCommit(offsets, status);
   return status.ok() ? FutureAccess::Make<OffsetMap>(state) : failed(status);
 }

@@ -136,7 +136,6 @@ class EmbeddedConsumer final : public ConsumerBackend {
   OffsetMap Uncommitted(const std::set<TopicPartition>* only) const;
   void NoteCommit(const OffsetMap& next, const Status& status);
   void CommitWritten(const OffsetMap& next);
-  Status CommitInMemory(const OffsetMap& next);
   Status CommitAndWait(const OffsetMap& next, absl::Duration timeout);
   std::optional<Status> CommitBetweenPolls();
   bool CommitsAtEnd() const;

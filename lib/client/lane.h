@@ -99,7 +99,9 @@ class Lane : public std::enable_shared_from_this<Lane> {
   };
   Job PopForAppend() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CountClosed(const Batch& batch) const;
-  void Append(Job job);  // with the turn; then what is queued
+  // Both with the turn: the job, then what is queued. Append leaves it to another thread where the
+  // partition is not open yet.
+  void Append(Job job);
   void AppendQueued(Job job);
   void AppendOne(Batch& batch, const LaneSettings& settings);
   void ArmLinger(absl::Duration when);

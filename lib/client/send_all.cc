@@ -74,7 +74,7 @@ bool EmbeddedProducer::Call::BeginsBatch(const Placed& placed) {
 
 void EmbeddedProducer::Call::Put(const Placed& placed, Completion completion, Space& space) {
   Group& group = GroupOf(placed);
-  if (space.for_batch > 0) {
+  if (BeginsBatch(placed)) {
     if (!group.batches.empty())
       placed.topic->sticky->Leave(group.lane->partition()->name().partition);
     BatchRef batch = group.lane->NewBatch(space.for_batch);

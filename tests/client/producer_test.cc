@@ -541,6 +541,20 @@ TEST_CASE("SendAll of more than the buffer holds goes in rounds", "[client][prod
   CHECK(f.producer->buffered_bytes() == 0);
 }
 
+TEST_CASE("a bound that one record fills takes that record", "[client][producer]") {
+  const std::string value(500, 'x');
+  const size_t charge = Batch::ChargeOf(record::BatchBuilder::MaxRecordBytes({}, Bytes(value), {}));
+  Fixture f({.max_buffered_bytes = charge});
+  std::vector<ProducerRecord> records(3, {.topic = "orders", .value = value});
+  for (const auto& answer : f.producer->SendAll(records, {})) OrFail(answer);
+  OrFail(f.Send({.topic = "orders", .value = value}).Get());
+  CHECK(f.Values().size() == 4);
+  CHECK(f.producer->buffered_bytes() == 0);
+  Fixture smaller({.max_buffered_bytes = charge - 1});
+  CHECK(ErrorIdOf(smaller.Send({.topic = "orders", .value = value}).Get().status()) ==
+        ErrorId::kRecordTooLarge);
+}
+
 TEST_CASE("SendAll into thousands of partitions finds each of them", "[client][producer]") {
   Fixture f({}, 300);
   std::vector<ProducerRecord> records;
