@@ -4,88 +4,14 @@
 #include <stdexcept>
 #include <thread>
 
-#include <catch2/catch.hpp>
-
-#include "client/embedded_producer.h"
-#include "client/fake_broker.h"
+#include "client/producer_fixture.h"
 #include "record/codec.h"
-#include "record/record_reader.h"
-#include "support/or_fail.h"
 
 namespace millrace::client {
 namespace {
 
-struct Outcomes {
-  Mutex mu;
-  std::vector<StatusOr<Delivery>> all ABSL_GUARDED_BY(mu);
-  DeliveryCallback Callback() {
-    return [this](const StatusOr<Delivery>& d) {
-      MutexLock lock(mu);
-      all.push_back(d);
-    };
-  }
-  size_t size() {
-    MutexLock lock(mu);
-    return all.size();
-  }
-  StatusOr<Delivery> at(size_t i) {
-    MutexLock lock(mu);
-    return all.at(i);
-  }
-};
-
-// A producer over fake partitions; callbacks run when the test says so.
-struct Fixture {
-  explicit Fixture(ProducerOptions options = {}, int partitions = 1,
-                   std::map<std::string, std::string> config = {}, ClientOptions client = {}) {
-    broker = std::make_shared<FakeBroker>();
-    orders = broker->AddTopic("orders", partitions, std::move(config));
-    if (client.executor == nullptr) client.executor = executor;
-    client.log = std::make_shared<Quiet>();
-    context = FakeContext(broker, client);
-    producer = std::make_unique<EmbeddedProducer>(context, std::move(options));
-  }
-  ~Fixture() {
-    broker->LetGo();  // so that the producer has nothing to wait for
-    producer.reset();
-    broker->LetGo();
-  }
-  struct Quiet : LogSink {
-    void Write(LogLevel, std::string_view, int, std::string_view,
-               const std::vector<std::pair<std::string_view, std::string>>&) override {}
-  };
-  Status Send(ProducerRecord r, DeliveryCallback done, bool wait = true) {
-    return producer->Send(r, std::move(done), {}, wait);
-  }
-  Future<Delivery> Send(ProducerRecord r) { return producer->Send(r, {}); }
-  // The values in a partition's log, in order.
-  std::vector<std::string> Values(size_t partition = 0) {
-    const auto bytes = orders[partition]->log_bytes();
-    std::vector<std::string> values;
-    std::span<const std::byte> rest(bytes);
-    while (!rest.empty()) {
-      const auto header = OrFail(record::ParseHeader(rest));
-      const auto batch = rest.first(header.size_bytes());
-      const auto payload = OrFail(record::ExpandedPayload(header, batch, 1 << 24, pool));
-      record::RecordReader reader(header, payload.records);
-      record::RecordFields fields;
-      while (reader.Next(&fields)) values.emplace_back(fields.value.str());
-      OrFail(reader.status());
-      rest = rest.subspan(batch.size());
-    }
-    return values;
-  }
-
-  BufferPool pool;
-  std::shared_ptr<ManualExecutor> executor = std::make_shared<ManualExecutor>();
-  std::shared_ptr<FakeBroker> broker;
-  std::vector<std::shared_ptr<FakePartition>> orders;
-  std::shared_ptr<Context> context;
-  std::unique_ptr<EmbeddedProducer> producer;
-};
-
 TEST_CASE("without linger a send is an append, answered on the executor", "[client][producer]") {
-  Fixture f;
+  ProducerFixture f;
   Outcomes outcomes;
   OrFail(f.Send({.topic = "orders", .key = "k", .value = "v"}, outcomes.Callback()));
   CHECK(f.Values() == std::vector<std::string>{"v"});
@@ -102,7 +28,7 @@ TEST_CASE("without linger a send is an append, answered on the executor", "[clie
 
 TEST_CASE("records that come while a batch is appended share the next one, in order",
           "[client][producer]") {
-  Fixture f;
+  ProducerFixture f;
   Outcomes outcomes;
   bool first = true;
   f.orders[0]->on_append = [&] {
@@ -119,7 +45,7 @@ TEST_CASE("records that come while a batch is appended share the next one, in or
 }
 
 TEST_CASE("with linger a batch is closed by size, by time and by Flush", "[client][producer]") {
-  Fixture f({.linger = absl::Milliseconds(5), .batch_bytes = 1000});
+  ProducerFixture f({.linger = absl::Milliseconds(5), .batch_bytes = 1000});
   Outcomes outcomes;
   const auto send = [&](std::string value) {
     OrFail(f.Send({.topic = "orders", .value = std::move(value)}, outcomes.Callback()));
@@ -171,7 +97,8 @@ TEST_CASE("with linger a batch is closed by size, by time and by Flush", "[clien
 }
 
 TEST_CASE("without a delivery timeout a batch lingers no longer", "[client][producer]") {
-  Fixture f({.linger = absl::Milliseconds(5), .delivery_timeout = absl::InfiniteDuration()});
+  ProducerFixture f(
+      {.linger = absl::Milliseconds(5), .delivery_timeout = absl::InfiniteDuration()});
   const Future<Delivery> future = f.Send({.topic = "orders", .value = "v"});
   CHECK(f.orders[0]->appends() == 0);
   f.broker->manual_clock().Advance(absl::Milliseconds(5));
@@ -182,7 +109,7 @@ TEST_CASE("without a delivery timeout a batch lingers no longer", "[client][prod
 
 TEST_CASE("a key goes to Java's partition, a null key stays until its batch is closed",
           "[client][producer]") {
-  Fixture f({.linger = absl::Milliseconds(5)}, 7);
+  ProducerFixture f({.linger = absl::Milliseconds(5)}, 7);
   f.Send({.topic = "orders", .key = "foobar", .value = "keyed"}).OnReady([](const auto&) {});
   for (int i = 0; i < 10; ++i) f.Send({.topic = "orders", .value = "loose"}).OnReady([](auto&) {});
   OrFail(f.producer->Flush(absl::InfiniteDuration(), {}));
@@ -202,7 +129,7 @@ TEST_CASE("a key goes to Java's partition, a null key stays until its batch is c
 }
 
 TEST_CASE("Get syncs on the caller's thread when it waits without a bound", "[client][producer]") {
-  Fixture f;
+  ProducerFixture f;
   f.orders[0]->Hold(true);
   const Future<Delivery> future = f.Send({.topic = "orders", .value = "v"});
   CHECK_FALSE(future.ready());
@@ -212,7 +139,7 @@ TEST_CASE("Get syncs on the caller's thread when it waits without a bound", "[cl
 }
 
 TEST_CASE("Get ends with its deadline or its stop token, the send goes on", "[client][producer]") {
-  Fixture f;
+  ProducerFixture f;
   f.orders[0]->Hold(true);
   const Future<Delivery> future = f.Send({.topic = "orders", .value = "v"});
   const auto late = future.Get(absl::ZeroDuration());
@@ -227,7 +154,7 @@ TEST_CASE("Get ends with its deadline or its stop token, the send goes on", "[cl
 }
 
 TEST_CASE("who may be stopped leaves the sync to others", "[client][producer]") {
-  Fixture f;
+  ProducerFixture f;
   f.orders[0]->Hold(true);
   const Future<Delivery> future = f.Send({.topic = "orders", .value = "v"});
   std::stop_source stop;
@@ -250,7 +177,7 @@ TEST_CASE("an executor that takes no task costs no callback", "[client][producer
   };
   std::shared_ptr<Executor> executor = std::make_shared<Starved>();
   if (GENERATE(false, true)) executor = std::make_shared<Ended>();
-  Fixture f({}, 1, {}, {.executor = executor});
+  ProducerFixture f({}, 1, {}, {.executor = executor});
   f.orders[0]->Hold(true);
   int called = 0;
   OrFail(f.Send({.topic = "orders", .value = "1"},
@@ -265,7 +192,7 @@ TEST_CASE("an executor that takes no task costs no callback", "[client][producer
 
 TEST_CASE("OnReady runs on the executor, or at once when the result is there",
           "[client][producer]") {
-  Fixture f;
+  ProducerFixture f;
   f.orders[0]->Hold(true);
   const Future<Delivery> future = f.Send({.topic = "orders", .value = "v"});
   int calls = 0;
@@ -278,101 +205,9 @@ TEST_CASE("OnReady runs on the executor, or at once when the result is there",
   CHECK(calls == 2);
 }
 
-TEST_CASE("the buffer bounds what has no answer", "[client][producer]") {
-  Fixture f({.max_buffered_bytes = 65536, .max_block = absl::Seconds(60)});
-  Outcomes outcomes;
-  f.orders[0]->Hold(true);
-  const ProducerRecord record{.topic = "orders", .value = std::string_view("x")};
-  int accepted = 0;
-  Status full;
-  while ((full = f.Send(record, outcomes.Callback(), false)).ok()) ++accepted;
-  CHECK(absl::IsResourceExhausted(full));
-  CHECK(ErrorIdOf(full) == ErrorId::kBufferFull);
-  CHECK_THAT(std::string(full.message()), Catch::Contains("max_buffered_bytes (65536)"));
-  CHECK(accepted > 10);
-  CHECK(f.producer->buffered_bytes() <= 65536);
-  CHECK(f.producer->buffered_records() == static_cast<size_t>(accepted));
-
-  SECTION("a send waits for space until max_block is over") {
-    std::thread advance([&] {
-      while (f.context->metrics->sends_throttled.load() == 0) std::this_thread::yield();
-      f.broker->manual_clock().Advance(absl::Seconds(60));
-    });
-    const Status late = f.Send(record, outcomes.Callback());
-    advance.join();
-    CHECK(ErrorIdOf(late) == ErrorId::kBufferFull);
-    CHECK_THAT(std::string(late.message()), Catch::Contains("max_block"));
-  }
-  SECTION("a send waits for space until it is stopped") {
-    std::stop_source stop;
-    std::thread stopper([&] {
-      while (f.context->metrics->sends_throttled.load() == 0) std::this_thread::yield();
-      stop.request_stop();
-    });
-    ProducerRecord r = record;
-    const Status stopped =
-        f.producer->Send(r, outcomes.Callback(), {.stop = stop.get_token()}, true);
-    stopper.join();
-    CHECK(absl::IsCancelled(stopped));
-  }
-  SECTION("a send waits for space and gets it") {
-    std::thread answer([&] {
-      while (f.context->metrics->sends_throttled.load() == 0) std::this_thread::yield();
-      f.orders[0]->Hold(false);
-      f.orders[0]->Answer();
-      f.executor->RunAll();
-    });
-    OrFail(f.Send(record, outcomes.Callback()));
-    answer.join();
-    ++accepted;
-  }
-  SECTION("inside a callback a send does not wait") {
-    CallbackScope scope(f.executor.get());
-    CHECK(ErrorIdOf(f.Send(record, outcomes.Callback())) == ErrorId::kBufferFull);
-    CHECK(ErrorIdOf(f.producer->Flush(absl::Seconds(1), {})) == ErrorId::kReentrant);
-    CHECK(ErrorIdOf(f.producer->Close(absl::Seconds(1))) == ErrorId::kReentrant);
-  }
-  f.orders[0]->Hold(false);
-  f.orders[0]->Answer();
-  f.executor->RunAll();
-  CHECK(outcomes.size() == static_cast<size_t>(accepted));
-  CHECK(f.producer->buffered_bytes() == 0);
-}
-
-TEST_CASE("what a producer holds never passes the bound, and a small bound takes a record",
-          "[client][producer]") {
-  const size_t bound = GENERATE(as<size_t>(), 1024, 4096, 5000, 65536);
-  const absl::Duration linger = GENERATE(absl::ZeroDuration(), absl::Hours(1));
-  Fixture f({.linger = linger, .max_buffered_bytes = bound, .delivery_timeout = absl::Hours(2)}, 3);
-  Outcomes outcomes;
-  for (const auto& partition : f.orders) partition->Hold(true);
-  size_t accepted = 0;
-  Status full;
-  while (true) {
-    const auto partition = static_cast<int32_t>(accepted % 3);
-    full = f.Send({.topic = "orders", .partition = partition, .value = "x"}, outcomes.Callback(),
-                  false);
-    CHECK(f.producer->buffered_bytes() <= bound);
-    if (!full.ok()) break;
-    ++accepted;
-  }
-  CAPTURE(bound, linger, accepted);
-  CHECK(ErrorIdOf(full) == ErrorId::kBufferFull);
-  CHECK(accepted >= 1);
-  CHECK(f.producer->buffered_records() == accepted);
-  for (const auto& partition : f.orders) partition->Hold(false);
-  f.broker->manual_clock().Advance(absl::Hours(1));
-  f.broker->RunTimers();
-  for (const auto& partition : f.orders) partition->Answer();
-  f.executor->RunAll();
-  CHECK(outcomes.size() == accepted);
-  CHECK(f.producer->buffered_bytes() == 0);
-  CHECK(f.producer->buffered_records() == 0);
-}
-
 TEST_CASE("a record that is not answered in time is answered timed_out, once",
           "[client][producer]") {
-  Fixture f({.delivery_timeout = absl::Minutes(2)});
+  ProducerFixture f({.delivery_timeout = absl::Minutes(2)});
   Outcomes outcomes;
   f.orders[0]->Hold(true);
   OrFail(f.Send({.topic = "orders", .value = "v"}, outcomes.Callback()));
@@ -400,7 +235,7 @@ TEST_CASE("a record that is not answered in time is answered timed_out, once",
 }
 
 TEST_CASE("a record that timed out before it was appended is not appended", "[client][producer]") {
-  Fixture f({.linger = absl::Minutes(1), .delivery_timeout = absl::Minutes(2)});
+  ProducerFixture f({.linger = absl::Minutes(1), .delivery_timeout = absl::Minutes(2)});
   Outcomes outcomes;
   // The thread that appends hangs; what comes meanwhile waits behind it.
   f.orders[0]->on_append = [&] {
@@ -424,7 +259,7 @@ TEST_CASE("a record that timed out before it was appended is not appended", "[cl
 }
 
 TEST_CASE("Close answers what is left, and what comes late is dropped", "[client][producer]") {
-  Fixture f;
+  ProducerFixture f;
   Outcomes outcomes;
   f.orders[0]->Hold(true);
   OrFail(f.Send({.topic = "orders", .value = "v"}, outcomes.Callback()));
@@ -442,7 +277,7 @@ TEST_CASE("Close answers what is left, and what comes late is dropped", "[client
 }
 
 TEST_CASE("an append that is refused is answered with its error", "[client][producer]") {
-  Fixture f;
+  ProducerFixture f;
   Outcomes outcomes;
   f.orders[0]->Refuse(MakeError(ErrorId::kNoSpace, "the disk is full"));
   OrFail(f.Send({.topic = "orders", .value = "v"}, outcomes.Callback()));
@@ -456,7 +291,7 @@ TEST_CASE("an append that is refused is answered with its error", "[client][prod
 }
 
 TEST_CASE("a callback that throws hurts nobody else", "[client][producer]") {
-  Fixture f({.linger = absl::Seconds(1)});
+  ProducerFixture f({.linger = absl::Seconds(1)});
   Outcomes outcomes;
   OrFail(f.Send({.topic = "orders", .value = "v"},
                 [](const StatusOr<Delivery>&) { throw std::runtime_error("bang"); }));
@@ -469,7 +304,7 @@ TEST_CASE("a callback that throws hurts nobody else", "[client][producer]") {
 }
 
 TEST_CASE("a producer may be destroyed in one of its callbacks", "[client][producer]") {
-  Fixture f({.linger = absl::Seconds(1)});
+  ProducerFixture f({.linger = absl::Seconds(1)});
   Outcomes outcomes;
   OrFail(f.Send({.topic = "orders", .value = "v"},
                 [&](const StatusOr<Delivery>&) { f.producer.reset(); }));
@@ -483,7 +318,7 @@ TEST_CASE("a producer may be destroyed in one of its callbacks", "[client][produ
 }
 
 TEST_CASE("SendAll appends one batch a partition and answers in order", "[client][producer]") {
-  Fixture f({}, 3);
+  ProducerFixture f({}, 3);
   for (auto& partition : f.orders) partition->Hold(true);
   std::vector<ProducerRecord> records;
   for (int i = 0; i < 30; ++i)
@@ -511,7 +346,7 @@ TEST_CASE("SendAll appends one batch a partition and answers in order", "[client
 
 TEST_CASE("SendAll comes after what was sent before, and splits at batch_bytes",
           "[client][producer]") {
-  Fixture f({.linger = absl::Seconds(1), .batch_bytes = 1000});
+  ProducerFixture f({.linger = absl::Seconds(1), .batch_bytes = 1000});
   Outcomes outcomes;
   OrFail(f.Send({.topic = "orders", .value = "earlier"}, outcomes.Callback()));
   std::vector<ProducerRecord> records;
@@ -527,36 +362,8 @@ TEST_CASE("SendAll comes after what was sent before, and splits at batch_bytes",
   CHECK(outcomes.size() == 1);
 }
 
-TEST_CASE("SendAll of more than the buffer holds goes in rounds", "[client][producer]") {
-  // Of the smaller bound one batch of one record takes all.
-  const size_t bound = GENERATE(as<size_t>(), 4096, 16384);
-  Fixture f({.max_buffered_bytes = bound});
-  std::vector<ProducerRecord> records;
-  for (int i = 0; i < 100; ++i)
-    records.push_back({.topic = "orders", .value = std::string(200, 'x')});
-  for (const auto& answer : f.producer->SendAll(records, {})) OrFail(answer);
-  CHECK(f.Values().size() == 100);
-  CHECK(f.orders[0]->appends() > 5);
-  CHECK((f.orders[0]->appends() == 100) == (bound == 4096));
-  CHECK(f.producer->buffered_bytes() == 0);
-}
-
-TEST_CASE("a bound that one record fills takes that record", "[client][producer]") {
-  const std::string value(500, 'x');
-  const size_t charge = Batch::ChargeOf(record::BatchBuilder::MaxRecordBytes({}, Bytes(value), {}));
-  Fixture f({.max_buffered_bytes = charge});
-  std::vector<ProducerRecord> records(3, {.topic = "orders", .value = value});
-  for (const auto& answer : f.producer->SendAll(records, {})) OrFail(answer);
-  OrFail(f.Send({.topic = "orders", .value = value}).Get());
-  CHECK(f.Values().size() == 4);
-  CHECK(f.producer->buffered_bytes() == 0);
-  Fixture smaller({.max_buffered_bytes = charge - 1});
-  CHECK(ErrorIdOf(smaller.Send({.topic = "orders", .value = value}).Get().status()) ==
-        ErrorId::kRecordTooLarge);
-}
-
 TEST_CASE("SendAll into thousands of partitions finds each of them", "[client][producer]") {
-  Fixture f({}, 300);
+  ProducerFixture f({}, 300);
   std::vector<ProducerRecord> records;
   for (int i = 0; i < 900; ++i)
     records.push_back({.topic = "orders", .partition = i % 300, .value = "x"});
@@ -565,7 +372,7 @@ TEST_CASE("SendAll into thousands of partitions finds each of them", "[client][p
 }
 
 TEST_CASE("a topic is looked up again when metadata changes, and only then", "[client][producer]") {
-  Fixture f({}, 1);
+  ProducerFixture f({}, 1);
   for (int i = 0; i < 10; ++i) OrFail(f.Send({.topic = "orders", .value = "v"}).Get());
   const int lookups = f.broker->lookups();
   for (int i = 0; i < 10; ++i) OrFail(f.Send({.topic = "orders", .value = "v"}).Get());
@@ -578,7 +385,7 @@ TEST_CASE("a topic is looked up again when metadata changes, and only then", "[c
 }
 
 TEST_CASE("a topic that was made anew gets its own records", "[client][producer]") {
-  Fixture f({.linger = absl::Seconds(1)}, 1);
+  ProducerFixture f({.linger = absl::Seconds(1)}, 1);
   Outcomes outcomes;
   OrFail(f.Send({.topic = "orders", .value = "old"}, outcomes.Callback()));
   const auto old = f.orders;
@@ -600,7 +407,7 @@ TEST_CASE("a partitioner of one's own is asked, and checked", "[client][producer
       return key == "far" ? 3 : 2;
     }
   };
-  Fixture f({.partitioner = std::make_shared<Fixed>()}, 3);
+  ProducerFixture f({.partitioner = std::make_shared<Fixed>()}, 3);
   CHECK(OrFail(f.Send({.topic = "orders", .key = "k"}).Get()).partition.partition == 2);
   const Status far = f.Send({.topic = "orders", .key = "far"}).Get().status();
   CHECK(ErrorIdOf(far) == ErrorId::kUnknownPartition);
@@ -612,7 +419,7 @@ TEST_CASE("a partitioner of one's own is asked, and checked", "[client][producer
 }
 
 TEST_CASE("compression of the topic wins over the producer's", "[client][producer]") {
-  Fixture f({.compression = Compression::kLz4}, 1, {{"compression.type", "zstd"}});
+  ProducerFixture f({.compression = Compression::kLz4}, 1, {{"compression.type", "zstd"}});
   OrFail(f.Send({.topic = "orders", .value = std::string(1000, 'x')}).Get());
   const auto bytes = f.orders[0]->log_bytes();
   CHECK(OrFail(record::ParseHeader(bytes)).codec() == record::Codec::kZstd);
